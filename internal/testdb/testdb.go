@@ -35,14 +35,16 @@ import (
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver named pgx
 	_ "modernc.org/sqlite"             // the driver named sqlite
+
+	"github.com/flytower/flytower/core"
 )
 
 // Database is an empty database of a test.
 type Database struct {
 	// DB is open until the test ends.
 	DB *sql.DB
-	// Dialect is "postgres" or "sqlite".
-	Dialect string
+	// Dialect is the SQL that it speaks.
+	Dialect core.Dialect
 	// DSN opens the database once more: the URL of the PostgreSQL database, or
 	// the path of the SQLite file.
 	DSN string
@@ -54,12 +56,12 @@ func Each(t *testing.T, fn func(t *testing.T, db *Database)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		path := SQLite(t)
-		fn(t, &Database{DB: open(t, "sqlite", sqliteURL(path)), Dialect: "sqlite", DSN: path})
+		fn(t, &Database{DB: open(t, "sqlite", sqliteURL(path)), Dialect: core.SQLite, DSN: path})
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		dsn := Postgres(t)
-		fn(t, &Database{DB: open(t, "pgx", dsn), Dialect: "postgres", DSN: dsn})
+		fn(t, &Database{DB: open(t, "pgx", dsn), Dialect: core.PostgreSQL, DSN: dsn})
 	})
 }
 

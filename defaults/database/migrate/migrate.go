@@ -237,7 +237,7 @@ func prepare(ctx context.Context, tx *sql.Tx, dialect core.Dialect, table string
 		}
 		// The server notices within seconds, even during a long statement, that
 		// the client is gone; it can since version 14.
-		if _, err := tx.ExecContext(ctx, `SELECT set_config(name, '5000', true) FROM pg_settings
+		if _, err := tx.ExecContext(ctx, `SELECT set_config(name, '1000', true) FROM pg_settings
 			WHERE name = 'client_connection_check_interval' AND current_setting('server_version_num')::int >= 140000`); err != nil {
 			return fmt.Errorf("let the server watch the connection: %w", err)
 		}
