@@ -36,7 +36,7 @@ func TestCredentialsKeepTheirToken(t *testing.T) {
 // all formats v in every way.
 func all(v any) string {
 	var out strings.Builder
-	for _, verb := range "vsqdxXtTp" {
+	for _, verb := range "vsqdxXtT" {
 		fmt.Fprintf(&out, "%"+string(verb)+" %+"+string(verb)+" %#"+string(verb), v, v, v)
 	}
 	return out.String()

@@ -190,7 +190,8 @@ func (i *issuer) user(sub string, now time.Time) string {
 		Exp int64  `json:"exp"`
 	}{sub, now.Unix(), now.Add(time.Hour).Unix()})
 	head := b64(`{"typ":"vnd.backstage.limited-user","alg":"ES256","kid":"` + i.kid + `"}`)
-	body := b64(strings.TrimSpace(payload.String()))
+	// JavaScript does not escape this one, encoding/json always does.
+	body := b64(strings.ReplaceAll(strings.TrimSpace(payload.String()), `\u2028`, "\u2028"))
 	hash := crypto.SHA256.New()
 	hash.Write([]byte(head + "." + body))
 	r, s, err := ecdsa.Sign(rand.Reader, i.private, hash.Sum(nil))
