@@ -94,6 +94,7 @@ type Shared struct {
 	client         *http.Client
 	ring           keyRing
 	sets           *keySets
+	known          *signatures
 	policyDisabled bool
 	root           core.HTTPRoot // may be nil
 	memory         *memhttp.Transport
@@ -115,7 +116,7 @@ func New(cfg core.ConfigRoot, log *slog.Logger, root core.HTTPRoot, added []core
 	if o.client == nil {
 		o.client = defaultClient()
 	}
-	s := &Shared{now: o.now, client: o.client, sets: newKeySets(o.now), root: root, peers: map[string]*service{}}
+	s := &Shared{now: o.now, client: o.client, sets: newKeySets(o.now), known: newSignatures(o.now), root: root, peers: map[string]*service{}}
 	var err error
 	if s.policyDisabled, err = cfg.BoolOr("backend.auth.dangerouslyDisableDefaultAuthPolicy", false); err != nil {
 		return nil, err
@@ -123,7 +124,7 @@ func New(cfg core.ConfigRoot, log *slog.Logger, root core.HTTPRoot, added []core
 	if s.ring, err = newRing(cfg, o.now); err != nil {
 		return nil, err
 	}
-	x := &externals{now: o.now, sets: s.sets, client: o.client, log: log}
+	x := &externals{now: o.now, sets: s.sets, known: s.known, client: o.client, log: log}
 	if x.added, err = addedHandlers(added); err != nil {
 		return nil, err
 	}

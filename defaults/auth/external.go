@@ -34,6 +34,7 @@ type external struct {
 type externals struct {
 	now    func() time.Time
 	sets   *keySets
+	known  *signatures
 	client *http.Client
 	added  map[string]core.ExternalTokenHandler
 	log    *slog.Logger
@@ -242,7 +243,7 @@ func (x *externals) jwksTokens(cfg core.Config) (core.ExternalTokenVerifier, err
 		if err != nil || !slices.Contains(want.algorithms, jose.SignatureAlgorithm(t.alg)) {
 			return "", false, nil
 		}
-		if err := t.verify(ctx, find, want, x.now()); err != nil {
+		if err := t.verify(ctx, find, x.known, want, x.now()); err != nil {
 			x.log.DebugContext(ctx, "token does not belong to this external access", "url", address, "reason", err.Error())
 			return "", false, nil
 		}

@@ -217,3 +217,28 @@ func TestBadKeySets(t *testing.T) {
 		})
 	}
 }
+
+// What was verified once is not good for ever.
+func TestWithdrawnKey(t *testing.T) {
+	t.Parallel()
+	p := start(t, "")
+	token := p.users.sign("vnd.backstage.user", claims{"sub": "user:default/jane", "iat": 1, "exp": p.clock.now().Unix() + 36000})
+	if !p.ok(t, token) || !p.ok(t, token) {
+		t.Fatal("the token is not good")
+	}
+	// Another key takes over the id: the set has changed, the token has not.
+	p.users.mu.Lock()
+	p.users.keys[0].Key = &mustKey(t).PublicKey
+	p.users.mu.Unlock()
+	p.clock.advance(10 * time.Minute)
+	if p.ok(t, token) {
+		t.Error("the token is good although its key was replaced")
+	}
+	p.users.mu.Lock()
+	p.users.keys = nil
+	p.users.mu.Unlock()
+	p.clock.advance(10 * time.Minute)
+	if p.ok(t, token) {
+		t.Error("the token is good although its key was withdrawn")
+	}
+}
