@@ -81,10 +81,13 @@ func TestValidate(t *testing.T) {
 func TestForeignKindsAreNotErrors(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(catalogcommon.Entity){
-		"kind":                func(e catalogcommon.Entity) { e["kind"] = "Plugin" },
-		"case of the kind":    func(e catalogcommon.Entity) { e["kind"] = "component" },
-		"version":             func(e catalogcommon.Entity) { e["apiVersion"] = "backstage.io/v2" },
-		"template's version":  func(e catalogcommon.Entity) { e["kind"] = "Template"; e["apiVersion"] = "scaffolder.backstage.io/v1beta2" },
+		"kind":             func(e catalogcommon.Entity) { e["kind"] = "Plugin" },
+		"case of the kind": func(e catalogcommon.Entity) { e["kind"] = "component" },
+		"version":          func(e catalogcommon.Entity) { e["apiVersion"] = "backstage.io/v2" },
+		"template's version": func(e catalogcommon.Entity) {
+			e["kind"] = "Template"
+			e["apiVersion"] = "scaffolder.backstage.io/v1beta2"
+		},
 		"core kind elsewhere": func(e catalogcommon.Entity) { e["apiVersion"] = "example.com/v1" },
 	} {
 		e := entity(t, "Component", `{}`)
