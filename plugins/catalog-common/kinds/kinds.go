@@ -32,14 +32,14 @@ type Kind struct {
 	text        []byte
 	compiled    func() *schema.Schema
 	own         func() *schema.Schema // what the schema demands beyond Entity, or nil
-	links       []link
+	links       []Link
 }
 
 // New defines a kind by its JSON Schema, which must restrict apiVersion and
-// kind to apiVersions and name. The document may refer to the documents of
+// kind to apiVersions and name, and by the fields that hold references. The document may refer to the documents of
 // catalogcommon.BaseSchemas. It panics if the schema does not compile, at the
 // first validation.
-func New(name string, apiVersions []string, text []byte) *Kind {
+func New(name string, apiVersions []string, text []byte, links ...Link) *Kind {
 	compile := func(root string) *schema.Schema {
 		return schema.MustCompile(root, append(catalogcommon.BaseSchemas(), schema.Resource{ID: name, Text: text})...)
 	}
@@ -47,6 +47,7 @@ func New(name string, apiVersions []string, text []byte) *Kind {
 		name:        name,
 		apiVersions: slices.Clone(apiVersions),
 		text:        text,
+		links:       slices.Clone(links),
 		compiled:    sync.OnceValue(func() *schema.Schema { return compile(name) }),
 		own: sync.OnceValue(func() *schema.Schema {
 			if !extendsEntity(text) {

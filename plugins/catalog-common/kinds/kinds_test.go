@@ -224,12 +224,25 @@ func TestSchemasAreServable(t *testing.T) {
 func TestOwnKind(t *testing.T) {
 	t.Parallel()
 	robot := kinds.New("Robot", []string{"example.com/v1"}, []byte(`{"allOf":[{"$ref":"Entity"},{"required":["spec"],
-		"properties":{"apiVersion":{"enum":["example.com/v1"]},"kind":{"enum":["Robot"]},"spec":{"required":["arms"]}}}]}`))
+		"properties":{"apiVersion":{"enum":["example.com/v1"]},"kind":{"enum":["Robot"]},"spec":{"required":["arms"]}}}]}`),
+		kinds.Link{Field: "factory", Relation: "builtBy", Reverse: "built", DefaultKind: "Factory"}, kinds.Link{Field: "knows", Relation: "knows"})
 	set := kinds.NewSet(append(kinds.Core(), robot)...)
 	e := entity(t, "Robot", `{"arms":2}`)
 	e["apiVersion"] = "example.com/v1"
 	if known, err := set.Validate(e); !known || err != nil {
 		t.Errorf("Validate = %t, %v", known, err)
+	}
+	e.SetSpec("factory", "f")
+	e.SetSpec("knows", []any{"robot:x"})
+	relations, err := set.Relations(e)
+	self := e.Ref()
+	want := []catalogcommon.Relation{
+		{Source: self, Type: "builtBy", Target: catalogcommon.Ref{Kind: "Factory", Namespace: "own", Name: "f"}},
+		{Source: catalogcommon.Ref{Kind: "Factory", Namespace: "own", Name: "f"}, Type: "built", Target: self},
+		{Source: self, Type: "knows", Target: catalogcommon.Ref{Kind: "robot", Namespace: "own", Name: "x"}},
+	}
+	if diff := cmp.Diff(want, relations); err != nil || diff != "" {
+		t.Errorf("relations, %v (-want +got):\n%s", err, diff)
 	}
 	delete(e.Spec(), "arms")
 	if _, err := set.Validate(e); err == nil || err.Error() != "/spec must have required property 'arms' - missingProperty: arms" {
