@@ -181,6 +181,9 @@ type Request struct {
 	Interactive bool
 	// MaxBytes bounds the body that [Client.Get] reads; 16 MiB by default.
 	MaxBytes int64
+	// Immutable says that the URL names its content, as that of a git object
+	// does: a remembered answer is used without asking the host.
+	Immutable bool
 	// NoRedirects returns redirects as answers.
 	NoRedirects bool
 	// Limits are those that the operator configured for the host.
@@ -235,6 +238,9 @@ func (c *Client) revalidate(ctx context.Context, r Request, key string) (*Answer
 	var known *remembered
 	if !conditional {
 		if known = c.memory.get(key); known != nil {
+			if r.Immutable {
+				return known.answer, nil
+			}
 			r.Header = r.Header.Clone()
 			if r.Header == nil {
 				r.Header = http.Header{}
