@@ -262,48 +262,60 @@ func (c *Client) revalidate(ctx context.Context, r Request, key string) (*Answer
 }
 
 func (c *Client) fetch(ctx context.Context, r Request) (*Answer, error) {
-	var last error
-	for try := 0; ; try++ {
-		a, again, err := c.fetchOnce(ctx, r, try)
-		if err == nil || !again {
+	tries := &tries{left: c.retries(r)}
+	for {
+		a, err := c.fetchOnce(ctx, r, tries)
+		var cut *cutError
+		if err == nil || !errors.As(err, &cut) {
 			return a, err
 		}
-		last = err
-		if try > 50 { // retries are configured far below; this ends a mistake
-			return nil, last
+		if !r.repeatable() || !tries.another() {
+			return nil, apierr.ServiceUnavailable("reading the answer of %s: %w", r.host(), cut.err)
+		}
+		if err := c.opts.Sleep(ctx, c.backoff(tries.done-1)); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// fetchOnce opens the answer, with retries, and reads its body. again is true
-// where the connection broke within the body and a try is left.
-func (c *Client) fetchOnce(ctx context.Context, r Request, try int) (a *Answer, again bool, err error) {
-	resp, err := c.Open(ctx, r)
+// tries counts the retries of a request, wherever it breaks.
+type tries struct{ done, left int }
+
+// another takes one of the retries that are left.
+func (t *tries) another() bool {
+	if t.left <= 0 {
+		return false
+	}
+	t.done++
+	t.left--
+	return true
+}
+
+// cutError tells that the connection broke within the body.
+type cutError struct{ err error }
+
+func (e *cutError) Error() string { return e.err.Error() }
+
+// fetchOnce opens the answer and reads its body.
+func (c *Client) fetchOnce(ctx context.Context, r Request, t *tries) (*Answer, error) {
+	resp, err := c.open(ctx, r, t)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read only
 	if resp.ContentLength > r.MaxBytes {
-		return nil, false, tooLarge(r)
+		return nil, tooLarge(r)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, r.MaxBytes+1))
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, false, context.Cause(ctx)
-		}
-		err = apierr.ServiceUnavailable("reading the answer of %s: %w", r.host(), err)
-		if !r.repeatable() || try >= c.retries(r) {
-			return nil, false, err
-		}
-		if serr := c.opts.Sleep(ctx, c.backoff(try)); serr != nil {
-			return nil, false, serr
-		}
-		return nil, true, err
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, &cutError{err}
+	case int64(len(body)) > r.MaxBytes:
+		return nil, tooLarge(r)
 	}
-	if int64(len(body)) > r.MaxBytes {
-		return nil, false, tooLarge(r)
-	}
-	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: body, URL: resp.Request.URL.String()}, false, nil
+	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: body, URL: resp.Request.URL.String()}, nil
 }
 
 func tooLarge(r Request) error {
@@ -314,24 +326,25 @@ func tooLarge(r Request) error {
 // caller closes it. The slot in the lane is held until then. Errors are those
 // of [Client.Get].
 func (c *Client) Open(ctx context.Context, r Request) (*http.Response, error) {
+	return c.open(ctx, r, &tries{left: c.retries(r)})
+}
+
+func (c *Client) open(ctx context.Context, r Request, t *tries) (*http.Response, error) {
 	u, err := url.Parse(r.URL)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("request to a malformed URL %q", r.URL)
 	}
 	l := c.lane(laneKey{strings.ToLower(u.Host), r.Credential, r.resource()})
-	for try := 0; ; try++ {
-		resp, pause, err := c.send(ctx, l, r, try)
+	for {
+		resp, pause, err := c.send(ctx, l, r, t.done)
 		if err == nil {
 			return resp, nil
 		}
-		if pause < 0 || try >= c.retries(r) {
+		if pause < 0 || pause > c.opts.MaxWait || !t.another() {
 			return nil, err
 		}
-		if pause > c.opts.MaxWait {
+		if err := c.opts.Sleep(ctx, pause); err != nil {
 			return nil, err
-		}
-		if serr := c.opts.Sleep(ctx, pause); serr != nil {
-			return nil, serr
 		}
 	}
 }
