@@ -102,7 +102,7 @@ func (r *Root) Layers() []Layer { return slices.Clone(r.current.Load().layers) }
 // Sources implements core.ConfigRoot.
 func (r *Root) Sources() []string {
 	if r.loader != nil {
-		return r.loader.describe(r.current.Load().layers)
+		return r.loader.describe()
 	}
 	var names []string
 	for _, l := range r.current.Load().layers {
