@@ -32,8 +32,8 @@ type Writer interface {
 
 // Error answers with err. If a part of another answer was sent already, it
 // aborts the connection instead, by the panic of [http.ErrAbortHandler]. w
-// should be a [Writer], or have been made by [Track]; from any other it cannot
-// tell, and takes it for untouched.
+// should be a [Writer], wrap one (with an Unwrap method), or have been made by
+// [Track]; any other is taken for untouched.
 func Error(log *slog.Logger, w http.ResponseWriter, r *http.Request, err error) {
 	err = named(err)
 	status := apierr.Status(err)
@@ -68,7 +68,7 @@ func Panic(log *slog.Logger, w http.ResponseWriter, r *http.Request, err error) 
 
 // reset makes room for another answer than the one that was begun.
 func reset(w http.ResponseWriter) {
-	if aw, ok := w.(Writer); ok {
+	if aw := find(w); aw != nil {
 		if aw.Sent() {
 			panic(http.ErrAbortHandler)
 		}
@@ -104,13 +104,26 @@ func itoa(status int) string {
 	return string([]byte{byte('0' + status/100), byte('0' + status/10%10), byte('0' + status%10)})
 }
 
-// Track returns w as a [Writer]. A w that is none is wrapped: what is written
-// then counts as sent at once.
-func Track(w http.ResponseWriter) Writer {
-	if aw, ok := w.(Writer); ok {
-		return aw
+// Track returns w if it is or wraps a [Writer]. Any other is wrapped; what is
+// written then counts as sent at once.
+func Track(w http.ResponseWriter) http.ResponseWriter {
+	if find(w) != nil {
+		return w
 	}
 	return &tracker{ResponseWriter: w}
+}
+
+func find(w http.ResponseWriter) Writer {
+	for {
+		switch t := w.(type) {
+		case Writer:
+			return t
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return nil
+		}
+	}
 }
 
 type tracker struct {
