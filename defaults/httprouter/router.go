@@ -312,9 +312,6 @@ func (r *Router) setCookie(w http.ResponseWriter, req *http.Request) error {
 }
 
 func (r *Router) clearCookie(w http.ResponseWriter, req *http.Request) error {
-	if _, err := r.HTTPAuth.Credentials(req, core.Allow{User: true, Service: true}); err != nil {
-		return err
-	}
 	if err := r.HTTPAuth.ClearUserCookie(w, req); err != nil {
 		return err
 	}

@@ -10,8 +10,10 @@
 package ratelimit
 
 import (
+	"bufio"
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -226,3 +228,8 @@ func (s *statusRecorder) FlushError() error {
 
 // Flush is for handlers that ask for [http.Flusher].
 func (s *statusRecorder) Flush() { _ = s.FlushError() } // the next write meets the same error
+
+// Hijack hands the connection over.
+func (s *statusRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(s.ResponseWriter).Hijack()
+}
