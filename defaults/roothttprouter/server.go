@@ -66,31 +66,44 @@ func New(ctx context.Context, d Dependencies, opts ...Option) (*Server, error) {
 		opt(&s.options)
 	}
 	closeStore, err := s.configure()
+	if err == nil {
+		err = s.open(ctx, closeStore)
+	}
 	if err != nil {
+		if closeStore != nil {
+			closeStore()
+		}
+		if s.listener != nil {
+			_ = s.listener.Close() // the error to report is the other one
+		}
 		return nil, err
 	}
-	secure, err := s.certs.load(d.Config, s.cacheDir, time.Now())
+	return s, nil
+}
+
+// open listens and serves.
+func (s *Server) open(ctx context.Context, closeStore func()) error {
+	secure, err := s.certs.load(s.Config, s.cacheDir, time.Now())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	at, err := parseListen(d.Config)
+	at, err := parseListen(s.Config)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.listener == nil {
-		if s.listener, err = listen(ctx, d.Config, at); err != nil {
-			return nil, err
+		if s.listener, err = listen(ctx, s.Config, at); err != nil {
+			return err
 		}
 	}
-	if err := s.start(secure, closeStore); err != nil {
-		return nil, errors.Join(err, s.listener.Close())
-	}
-	port := at.port
 	if tcp, ok := s.listener.Addr().(*net.TCPAddr); ok {
-		port = tcp.Port
+		at.port = tcp.Port
 	}
-	s.Log.InfoContext(ctx, fmt.Sprintf("Listening on %s:%d", at.host, port), "host", at.host, "port", port, "tls", secure)
-	return s, nil
+	if err := s.start(secure, closeStore); err != nil {
+		return err
+	}
+	s.Log.InfoContext(ctx, fmt.Sprintf("Listening on %s:%d", at.host, at.port), "host", at.host, "port", at.port, "tls", secure)
+	return nil
 }
 
 // configure reads everything but the address and the certificate.
@@ -166,7 +179,7 @@ func (s *Server) start(secure bool, closeStore func()) error {
 		return err
 	}
 	if err := lc.BeforeStop("http server", s.drain); err != nil {
-		return errors.Join(err, stop(context.Background()))
+		return errors.Join(err, s.http.Close())
 	}
 	var unsubscribe func()
 	if secure {
