@@ -16,14 +16,19 @@ func Root(config core.Config, log *slog.Logger) (l *Limiter, closeStore func(), 
 	if !on {
 		return nil, nil, nil
 	}
-	c := config.Sub(key)
-	if object {
-		global, err := c.BoolOr("global", true)
-		if err != nil || !global {
-			return nil, nil, err
-		}
+	if !object {
+		return New(Defaults("rl:"), NewMemory(0), log), nil, nil
 	}
-	return build(config, c, "rl:", log)
+	c := config.Sub(key)
+	global, err := c.BoolOr("global", true)
+	if err != nil || !global {
+		return nil, nil, err
+	}
+	s, err := Parse(c, "rl:")
+	if err != nil {
+		return nil, nil, err
+	}
+	return build(config, s, log)
 }
 
 // Plugin returns the limiter of the plugin, nil if there is none.
@@ -32,10 +37,17 @@ func Plugin(config core.Config, plugin string, log *slog.Logger) (l *Limiter, cl
 		return nil, nil, nil
 	}
 	key := "backend.rateLimit.plugin." + plugin
-	if on, _ := level(config, key); !on {
+	on, object := level(config, key)
+	if !on {
 		return nil, nil, nil
 	}
-	return build(config, config.Sub(key), plugin, log)
+	s := Defaults(plugin)
+	if object {
+		if s, err = Parse(config.Sub(key), plugin); err != nil {
+			return nil, nil, err
+		}
+	}
+	return build(config, s, log)
 }
 
 // level tells whether a key that is true, false or an object turns the limit
@@ -51,16 +63,8 @@ func level(config core.Config, key string) (on, object bool) {
 	}
 }
 
-func build(config, c core.Config, prefix string, log *slog.Logger) (*Limiter, func(), error) {
-	s, err := Parse(c, prefix)
-	if err != nil {
-		return nil, nil, err
-	}
-	if v, ok := config.Value("backend.rateLimit"); ok {
-		if _, isObject := v.(map[string]any); !isObject {
-			return New(s, NewMemory(0), log), nil, nil
-		}
-	}
+// build makes a limiter with the store that backend.rateLimit.store names.
+func build(config core.Config, s Settings, log *slog.Logger) (*Limiter, func(), error) {
 	storeConfig := config.Sub("backend.rateLimit.store")
 	switch kind, err := storeConfig.StringOr("type", "memory"); {
 	case err != nil:

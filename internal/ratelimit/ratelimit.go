@@ -46,35 +46,44 @@ type Settings struct {
 	KeyPrefix string
 }
 
-// Parse reads a level of backend.rateLimit; absent keys have the defaults: 5
-// requests per minute, loopback addresses free.
+// Defaults returns the settings of a level that says nothing: 5 requests per
+// minute, loopback addresses free.
+func Defaults(keyPrefix string) Settings {
+	return Settings{
+		KeyPrefix: keyPrefix, Window: time.Minute, Limit: 5,
+		Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")},
+	}
+}
+
+// Parse reads a level of backend.rateLimit over the defaults.
 func Parse(c core.Config, keyPrefix string) (Settings, error) {
-	s := Settings{KeyPrefix: keyPrefix}
+	s := Defaults(keyPrefix)
 	var err error
-	if s.Window, err = c.DurationOr("window", time.Minute); err != nil {
+	if s.Window, err = c.DurationOr("window", s.Window); err != nil {
 		return s, err
 	}
 	if s.Window < time.Millisecond {
 		return s, problem(c, "window", "must be at least a millisecond", "for example {minutes: 1}")
 	}
-	if s.Limit, err = c.IntOr("incomingRequestLimit", 5); err != nil {
+	if s.Limit, err = c.IntOr("incomingRequestLimit", s.Limit); err != nil {
 		return s, err
 	}
 	if s.Limit < 0 {
 		return s, problem(c, "incomingRequestLimit", "must not be negative", "")
 	}
-	allowed := []string{"127.0.0.1", "0:0:0:0:0:0:0:1", "::1"}
 	if c.Has("ipAllowList") {
-		if allowed, err = c.Strings("ipAllowList"); err != nil {
+		allowed, err := c.Strings("ipAllowList")
+		if err != nil {
 			return s, err
 		}
-	}
-	for _, text := range allowed {
-		p, err := ParsePrefix(text)
-		if err != nil {
-			return s, problem(c, "ipAllowList", "has "+strconv.Quote(text)+", which is no IP address or CIDR range", "")
+		s.Allowed = nil
+		for _, text := range allowed {
+			p, err := ParsePrefix(text)
+			if err != nil {
+				return s, problem(c, "ipAllowList", "has "+strconv.Quote(text)+", which is no IP address or CIDR range", "")
+			}
+			s.Allowed = append(s.Allowed, p)
 		}
-		s.Allowed = append(s.Allowed, p)
 	}
 	for key, to := range map[string]*bool{
 		"skipSuccessfulRequests": &s.SkipSuccessfulRequests,
