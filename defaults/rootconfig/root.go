@@ -87,6 +87,7 @@ type Root struct {
 	schema      *configschema.Schema
 	secrets     []string
 	secretSet   map[string]bool
+	onSecrets   []func()
 	log         *slog.Logger
 	pending     []func(*slog.Logger) // what happened before there was a logger
 	lastProblem string
@@ -169,16 +170,31 @@ func (r *Root) Schema() *configschema.Schema {
 
 func (r *Root) collectSecrets() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.schema == nil {
-		return
-	}
-	for _, s := range r.schema.Secrets(r.merged().Value()) {
-		if s != "" && !r.secretSet[s] {
-			r.secretSet[s] = true
-			r.secrets = append(r.secrets, s)
+	before := len(r.secrets)
+	if r.schema != nil {
+		for _, s := range r.schema.Secrets(r.merged().Value()) {
+			if s != "" && !r.secretSet[s] {
+				r.secretSet[s] = true
+				r.secrets = append(r.secrets, s)
+			}
 		}
 	}
+	var tell []func()
+	if len(r.secrets) > before {
+		tell = slices.Clone(r.onSecrets)
+	}
+	r.mu.Unlock()
+	for _, f := range tell {
+		f()
+	}
+}
+
+// OnSecrets calls learned whenever there are more secrets, before anybody
+// can read a new one because of a notification.
+func (r *Root) OnSecrets(learned func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onSecrets = append(r.onSecrets, learned)
 }
 
 // notify calls the subscribers in the order in which they subscribed. A
