@@ -69,6 +69,12 @@ func newSnapshot(layers []Layer) *snapshot {
 	for _, l := range layers {
 		s.merged = conftree.Merge(s.merged, l.tree)
 	}
+	// What is missing at the top is best added to the first file.
+	if len(layers) > 0 {
+		root := *s.merged
+		root.Pos = core.Position{Source: layers[0].Name}
+		s.merged = &root
+	}
 	return s
 }
 
