@@ -1,0 +1,473 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+)
+
+// wiring is the resolved graph of a backend.
+type wiring struct {
+	b        *Backend
+	complete bool // every feature loader has run
+
+	parts      []*part // plugins and modules that run
+	plugins    []*part
+	byPlugin   map[string]*part
+	modules    map[string][]*part // by plugin
+	nodes      map[string]*node
+	order      []*node // nodes in installation order
+	points     map[string]*offered
+	pointOrder []*offered
+	wrappers   map[string][]*pointDecorator
+	loaders    []*loader
+
+	problems []Problem
+	warnings []Warning
+	missing  map[string]*MissingServiceError
+	absent   map[string]*service // what needs of missing services agree on
+	conflict map[string]bool
+}
+
+// part is an installed plugin or module.
+type part struct {
+	*unit
+	addPC uintptr
+	via   *loader
+	decl  *declared
+	after []*part // modules that start before this one
+}
+
+// offered is an installed extension point.
+type offered struct {
+	*offer
+	by *part
+}
+
+// node is an installed service.
+type node struct {
+	service    *service
+	installs   []*install
+	decorators []*install
+	origin     string
+	builtIn    bool
+	explicit   bool
+	used       bool
+	edges      []edge
+
+	index, low int // of the cycle search
+	onStack    bool
+}
+
+// edge says that a service needs another.
+type edge struct {
+	to *node
+	pc uintptr
+}
+
+// The origins of a service, as in [ServiceNode].
+const (
+	OriginBuiltIn = "builtin" // the backend itself
+	OriginDefault = "default" // a default factory of the backend
+	OriginRef     = "ref"     // the default factory of the reference
+	OriginAdded   = "added"   // added explicitly
+	OriginLoader  = "loader"  // yielded by a feature loader
+)
+
+// install is a factory or decorator in a backend, with the instances that it
+// has made.
+type install struct {
+	f       *factory
+	node    *node
+	addPC   uintptr
+	via     *loader
+	decl    *declared // of the factory
+	root    *declared // of its root context
+	inner   *install  // what a decorator wraps; nil if that is built in
+	base    bool      // a decorator that wraps a built-in service
+	value   future    // of a root service
+	rootCtx future
+}
+
+// declared is what a declare function has declared.
+type declared struct {
+	first   *declaration   // describes the graph
+	spare   []*declaration // not yet used to make an instance
+	problem Problem
+}
+
+// resolve builds the graph of what was added, and of what loaders yielded.
+func (b *Backend) resolve(yielded []added, complete bool) *wiring {
+	w := &wiring{
+		b: b, complete: complete,
+		byPlugin: map[string]*part{}, modules: map[string][]*part{}, nodes: map[string]*node{},
+		points: map[string]*offered{}, wrappers: map[string][]*pointDecorator{},
+		missing: map[string]*MissingServiceError{}, absent: map[string]*service{}, conflict: map[string]bool{},
+	}
+	c := w.collect(append(append([]added(nil), b.added...), yielded...))
+	w.complete = complete || len(w.loaders) == 0
+	w.installAll(c)
+	w.placeParts(c)
+	w.offerAll(c)
+	w.link()
+	w.findServiceCycles()
+	w.orderModules()
+	return w
+}
+
+func (w *wiring) err() error {
+	if len(w.problems) == 0 {
+		return nil
+	}
+	return &ValidationError{Problems: w.problems}
+}
+
+func (w *wiring) problem(p Problem) { w.problems = append(w.problems, p) }
+
+// collected is what was added, by kind.
+type collected struct {
+	factories  []added
+	decorators []added
+	units      []added
+	wrappers   []added
+}
+
+func (w *wiring) collect(all []added) *collected {
+	c := &collected{}
+	var visit func(a added)
+	visit = func(a added) {
+		switch f := a.feature.(type) {
+		case group:
+			for _, m := range f {
+				visit(added{m, a.pc, a.via, a.isDefault})
+			}
+		case ServiceFactory:
+			if f.f == nil {
+				w.problem(&NilFeatureError{addedSite(a)})
+				return
+			}
+			c.factories = append(c.factories, a)
+		case decorator:
+			c.decorators = append(c.decorators, a)
+		case *unit:
+			c.units = append(c.units, a)
+		case *pointDecorator:
+			c.wrappers = append(c.wrappers, a)
+		case *loader:
+			w.loaders = append(w.loaders, f)
+		default:
+			w.problem(&NilFeatureError{addedSite(a)})
+		}
+	}
+	for _, a := range all {
+		visit(a)
+	}
+	return c
+}
+
+func addedSite(a added) Site {
+	if a.via != nil {
+		return Site{"yielded by " + a.via.String(), sourceOf(a.via.pc)}
+	}
+	return Site{"added here", sourceOf(a.pc)}
+}
+
+// installAll gives each service its factories, under the rules of precedence:
+// explicitly added, then yielded by a loader, then default.
+func (w *wiring) installAll(c *collected) {
+	for _, a := range c.factories {
+		f := a.feature.(ServiceFactory).f
+		s := f.service
+		if s.id == "" {
+			w.problem(&InvalidIDError{"service", "", f.site()})
+			continue
+		}
+		if _, decoratable, ok := builtIn(s.id); ok {
+			w.problem(&BuiltInError{s.id, f.site(), decoratable})
+			continue
+		}
+		n := w.nodes[s.id]
+		if n == nil {
+			n = &node{service: s}
+			w.nodes[s.id] = n
+			w.order = append(w.order, n)
+		}
+		w.installFactory(n, f, a)
+	}
+	for _, a := range c.decorators {
+		f := a.feature.(decorator).f
+		s := f.service
+		if s.id == "" {
+			w.problem(&InvalidIDError{"service", "", f.site()})
+			continue
+		}
+		if _, decoratable, ok := builtIn(s.id); ok && !decoratable {
+			w.problem(&BuiltInError{s.id, f.site(), false})
+			continue
+		}
+		n := w.nodeFor(s)
+		if n == nil {
+			if w.complete {
+				w.miss(s, f.site())
+			}
+			continue
+		}
+		in := w.install(n, f, a)
+		if w.agree(n, s, f.site()) {
+			in.base, in.inner = n.builtIn, nil
+			if k := len(n.decorators); k > 0 {
+				in.inner = n.decorators[k-1]
+			} else if !n.builtIn && len(n.installs) > 0 {
+				in.inner = n.installs[0]
+			}
+			n.decorators = append(n.decorators, in)
+			n.explicit = true
+		}
+	}
+	for _, a := range c.wrappers {
+		p := a.feature.(*pointDecorator)
+		if p.point == nil {
+			w.problem(&InvalidIDError{"extension point", "", Site{"decorator of an extension point", sourceOf(p.pc)}})
+			continue
+		}
+		w.wrappers[p.point.id] = append(w.wrappers[p.point.id], p)
+	}
+}
+
+func (w *wiring) install(n *node, f *factory, a added) *install {
+	in := w.b.installs[f]
+	if in == nil {
+		in = &install{f: f}
+		w.b.installs[f] = in
+	}
+	in.node, in.addPC, in.via = n, a.pc, a.via
+	return in
+}
+
+func (w *wiring) installFactory(n *node, f *factory, a added) {
+	origin := OriginAdded
+	switch {
+	case a.isDefault:
+		origin = OriginDefault
+	case a.via != nil:
+		origin = OriginLoader
+	}
+	if len(n.installs) > 0 && !w.agree(n, f.service, f.site()) {
+		return
+	}
+	if n.service.multi {
+		n.installs = append(n.installs, w.install(n, f, a))
+		n.explicit = n.explicit || !a.isDefault
+		n.origin = origin
+		return
+	}
+	if len(n.installs) > 0 && n.origin != OriginDefault || n.origin == OriginDefault && a.isDefault {
+		if origin == OriginLoader && n.origin == OriginAdded {
+			return // what was added explicitly wins
+		}
+		first := n.installs[0]
+		w.problem(&DuplicateError{
+			Kind: "service factory", ID: f.service.id, First: first.f.site(), Second: f.site(),
+			FirstAdded: w.addedAt(first.addPC, first.via), SecondAdded: w.addedAt(a.pc, a.via),
+		})
+		return
+	}
+	n.service = f.service
+	n.installs = []*install{w.install(n, f, a)}
+	n.origin = origin
+	n.explicit = !a.isDefault
+}
+
+func (w *wiring) addedAt(pc uintptr, via *loader) string {
+	if via != nil {
+		return sourceOf(via.pc)
+	}
+	return sourceOf(pc)
+}
+
+// nodeFor returns the node of a service, which its default factory or the
+// backend itself may provide, or nil.
+func (w *wiring) nodeFor(s *service) *node {
+	if n := w.nodes[s.id]; n != nil {
+		return n
+	}
+	if own, _, ok := builtIn(s.id); ok {
+		n := &node{service: own, builtIn: true, origin: OriginBuiltIn}
+		w.nodes[s.id] = n
+		w.order = append(w.order, n)
+		return n
+	}
+	if s.def == nil {
+		return nil
+	}
+	n := &node{service: s, origin: OriginRef}
+	w.nodes[s.id] = n
+	w.order = append(w.order, n)
+	site := Site{fmt.Sprintf("reference of service %q", s.id), sourceOf(s.pc)}
+	var f *factory
+	err := protect("", "", nil, func() error { f = s.def().f; return nil })
+	switch {
+	case err != nil:
+		w.problem(&DefaultFactoryError{s.id, site, err.Error()})
+	case f == nil:
+		w.problem(&DefaultFactoryError{s.id, site, "it is a zero value"})
+	case f.service.id != s.id:
+		w.problem(&DefaultFactoryError{s.id, site, fmt.Sprintf("it makes service %q", f.service.id)})
+	case describe(f.service) != describe(s):
+		w.problem(&DefaultFactoryError{s.id, site, fmt.Sprintf("it makes %s, not %s", describe(f.service), describe(s))})
+	default:
+		n.installs = []*install{w.install(n, f, added{pc: s.pc})}
+	}
+	return n
+}
+
+// describe renders what references with one id must agree on.
+func describe(s *service) string {
+	multi := "service"
+	if s.multi {
+		multi = "multiton service"
+	}
+	return fmt.Sprintf("a %s %s of type %s", s.scope, multi, typeName(s.typ))
+}
+
+// typeName renders the type T of a (*T)(nil).
+func typeName(t any) string {
+	if t == nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("%T", t)[1:]
+}
+
+// agree reports whether s means the same service as the node does.
+func (w *wiring) agree(n *node, s *service, at Site) bool {
+	if n.service == s || n.service.typ == s.typ && n.service.scope == s.scope && n.service.multi == s.multi {
+		return true
+	}
+	if key := n.service.id + "\x00" + at.Source; !w.conflict[key] {
+		w.conflict[key] = true
+		first := Site{fmt.Sprintf("reference of service %q", s.id), sourceOf(n.service.pc)}
+		if len(n.installs) > 0 {
+			first = n.installs[0].f.site()
+		}
+		w.problem(&ConflictError{"service", s.id, first, at, describe(n.service), describe(s)})
+	}
+	return false
+}
+
+// miss records that something needs a service that is not installed.
+func (w *wiring) miss(s *service, consumer Site) {
+	m := w.missing[s.id]
+	if m == nil {
+		m = &MissingServiceError{Service: s.id, Scope: s.scope.String(), Similar: nearest(s.id, w.serviceIDs())}
+		w.missing[s.id] = m
+		w.problem(m)
+	}
+	m.Consumers = append(m.Consumers, consumer)
+}
+
+func (w *wiring) serviceIDs() []string {
+	ids := make([]string, 0, len(w.order))
+	for _, n := range w.order {
+		ids = append(ids, n.service.id)
+	}
+	return ids
+}
+
+// call runs a declare function twice: once to describe the graph, and once to
+// see that it declares the same again.
+func call(at Site, function string, declare func(*declaration)) *declared {
+	out := &declared{}
+	for i := range 2 {
+		d := &declaration{trace: i == 0}
+		err := protect("", "", func(p *PanicError) {
+			out.problem = &DeclarePanicError{at, p.Value, p.Stack}
+		}, func() error { declare(d); return nil })
+		d.closed = true
+		if i == 0 {
+			out.first = d
+		}
+		if err != nil {
+			return out
+		}
+		if d.run == nil {
+			out.problem = &NilFunctionError{at, function}
+			return out
+		}
+		if i > 0 {
+			if diff := difference(out.first, d); diff != "" {
+				out.problem = &ImpureDeclareError{at, diff}
+				return out
+			}
+		}
+		out.spare = append(out.spare, d)
+	}
+	return out
+}
+
+// difference says how two declarations differ, or returns "".
+func difference(a, b *declaration) string {
+	if len(a.needs) != len(b.needs) {
+		return fmt.Sprintf("it declared %d needs, and then %d", len(a.needs), len(b.needs))
+	}
+	for i, n := range a.needs {
+		if m := b.needs[i]; n.id() != m.id() || n.optional != m.optional || (n.point == nil) != (m.point == nil) {
+			return fmt.Sprintf("it declared a need of %q, and then of %q in its place", n.id(), m.id())
+		}
+	}
+	if len(a.offers) != len(b.offers) {
+		return fmt.Sprintf("it offered %d extension points, and then %d", len(a.offers), len(b.offers))
+	}
+	for i, o := range a.offers {
+		if b.offers[i].point.id != o.point.id {
+			return fmt.Sprintf("it offered %q, and then %q in its place", o.point.id, b.offers[i].point.id)
+		}
+	}
+	return ""
+}
+
+func (in *install) declareFunc(x *extra) func(*declaration) {
+	return func(d *declaration) { d.extra = x; in.f.declare(d, x) }
+}
+
+// describe reads what the factory declares, once.
+func (in *install) describe(w *wiring) {
+	if in.decl != nil {
+		return
+	}
+	if in.f.nilDeclare {
+		in.decl = &declared{first: &declaration{}, problem: &NilFunctionError{in.f.site(), "declare"}}
+		return
+	}
+	what := "the root context of " + in.f.service.id
+	if in.f.decorator {
+		what = "the decorated " + in.f.service.id
+	}
+	in.decl = call(in.f.site(), "make", func(d *declaration) {
+		d.extra = &extra{what: what}
+		in.f.declare(d, d.extra)
+	})
+	if in.f.root != nil {
+		in.root = call(in.f.site(), "root context", in.f.root)
+	}
+}
+
+func (u *unit) describe() *declared {
+	if u.nilDeclare {
+		return &declared{first: &declaration{}, problem: &NilFunctionError{u.site(), "declare"}}
+	}
+	return call(u.site(), "init", func(d *declaration) {
+		if init := u.declare(d); init != nil {
+			d.run = func(ctx context.Context) (any, error) { return nil, init(ctx) }
+		}
+	})
+}
+
+func (l *loader) describe() *declared {
+	if l.nilDeclare {
+		return &declared{first: &declaration{}, problem: &NilFunctionError{l.site(), "declare"}}
+	}
+	return call(l.site(), "load", func(d *declaration) {
+		if load := l.declare(d); load != nil {
+			d.run = func(ctx context.Context) (any, error) { return load(ctx) }
+		}
+	})
+}
