@@ -13,6 +13,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
+
+	"github.com/flytower/flytower/apierr"
 )
 
 // Empty is the schema of an object without members.
@@ -166,6 +168,12 @@ func (e *ValidationError) Error() string {
 		parts[i] = at + ": " + issue.Message
 	}
 	return strings.Join(parts, "; ")
+}
+
+// Wire returns the error in the form in which all backends of the family
+// send it; clients look for the name and the issues.
+func (e *ValidationError) Wire() *apierr.Error {
+	return &apierr.Error{Kind: "ZodError", Message: e.Error(), Fields: map[string]any{"issues": e.Issues}}
 }
 
 func collect(e *jsonschema.ValidationError, schema, doc any, out *[]Issue) {

@@ -315,6 +315,10 @@ func (e *evaluation) leaf(c core.PermissionCriteria, resource any) (bool, error)
 		}
 		var err error
 		if params, err = rule.params.Check(params); err != nil {
+			var invalid *jsonschema.ValidationError
+			if errors.As(err, &invalid) {
+				err = invalid.Wire()
+			}
 			return false, apierr.Wrap(apierr.KindInput, err, "Parameters to rule are invalid")
 		}
 		e.params[key] = params
