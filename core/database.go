@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"io/fs"
 
 	"github.com/flytower/flytower/backend"
@@ -50,3 +51,50 @@ type Migrations struct {
 
 // Database is the database of a plugin.
 var Database = backend.NewServiceRef[DatabaseService]("core.database")
+
+// IsUniqueViolation reports whether err says that a row with such a key is
+// there already. It knows the errors of both databases, whether they come
+// through database/sql or from pgx.
+func IsUniqueViolation(err error) bool {
+	if state, ok := sqlState(err); ok {
+		return state == "23505"
+	}
+	code, ok := sqliteCode(err)
+	return ok && (code == 2067 || code == 1555) // SQLITE_CONSTRAINT_UNIQUE, _PRIMARYKEY
+}
+
+// IsRetryable reports whether err ended a transaction that may succeed when it
+// is run anew as a whole: a serialization failure, a deadlock, or a SQLite
+// file that was busy.
+func IsRetryable(err error) bool {
+	if state, ok := sqlState(err); ok {
+		return state == "40001" || state == "40P01"
+	}
+	code, ok := sqliteCode(err)
+	return ok && (code&0xff == 5 || code&0xff == 6) // SQLITE_BUSY, SQLITE_LOCKED
+}
+
+// sqlState returns the code that PostgreSQL gives its errors. Package core
+// does not import the driver: the methods of its errors tell enough.
+func sqlState(err error) (string, bool) {
+	var e interface {
+		error
+		SQLState() string
+	}
+	if errors.As(err, &e) {
+		return e.SQLState(), true
+	}
+	return "", false
+}
+
+// sqliteCode returns SQLite's extended result code.
+func sqliteCode(err error) (int, bool) {
+	var e interface {
+		error
+		Code() int
+	}
+	if errors.As(err, &e) {
+		return e.Code(), true
+	}
+	return 0, false
+}
