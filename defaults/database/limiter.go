@@ -15,7 +15,7 @@ import (
 //
 //   - Whoever wants to use a connection waits in line for one of max places,
 //     whatever pool the connection is of. This is where waiting happens, in
-//     order of arrival.
+//     order of arrival; only plugins that use their whole share are passed by.
 //   - Whoever holds a place and finds no idle connection in the pool makes one.
 //     If max connections exist, some are idle in other pools, since at most max
 //     are used: one of those is closed.
@@ -25,15 +25,26 @@ type limiter struct {
 
 	mu      sync.Mutex
 	used    int
-	line    list.List // of chan struct{}, closed with the place handed over
-	held    map[*pgx.Conn]struct{}
+	line    list.List // of *waiter
+	held    map[*pgx.Conn]*share
 	sockets int
-	dialers list.List // of chan struct{}, as line
+	dialers list.List // of chan struct{}, closed when it is their turn
 	pools   map[*pgxpool.Pool]struct{}
 }
 
+// share is how many places one plugin may have at once.
+type share struct {
+	max  int
+	used int // guarded by the limiter's mutex
+}
+
+type waiter struct {
+	share *share
+	turn  chan struct{} // closed when the place is handed over
+}
+
 func newLimiter(most int, waited func(time.Duration)) *limiter {
-	return &limiter{max: most, waited: waited, held: map[*pgx.Conn]struct{}{}, pools: map[*pgxpool.Pool]struct{}{}}
+	return &limiter{max: most, waited: waited, held: map[*pgx.Conn]*share{}, pools: map[*pgxpool.Pool]struct{}{}}
 }
 
 // occupancy is what the limiter knows, for metrics.
@@ -46,28 +57,29 @@ func (l *limiter) occupancy() occupancy {
 }
 
 // enter takes a place. It reports whether it did before ctx ended.
-func (l *limiter) enter(ctx context.Context) bool {
+func (l *limiter) enter(ctx context.Context, s *share) bool {
+	w := &waiter{share: s, turn: make(chan struct{})}
 	l.mu.Lock()
-	if l.used < l.max && l.line.Len() == 0 {
-		l.used++
-		l.mu.Unlock()
+	e := l.line.PushBack(w)
+	l.admitLocked()
+	l.mu.Unlock()
+	select {
+	case <-w.turn:
 		l.waited(0)
 		return true
+	default:
 	}
-	turn := make(chan struct{})
-	e := l.line.PushBack(turn)
-	l.mu.Unlock()
 	began := time.Now()
 	select {
-	case <-turn:
+	case <-w.turn:
 		l.waited(time.Since(began))
 		return true
 	case <-ctx.Done():
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		select {
-		case <-turn: // handed over in the same moment
-			l.leaveLocked()
+		case <-w.turn: // handed over in the same moment
+			l.leaveLocked(s)
 		default:
 			l.line.Remove(e)
 		}
@@ -75,42 +87,63 @@ func (l *limiter) enter(ctx context.Context) bool {
 	}
 }
 
-func (l *limiter) leaveLocked() {
-	if front := l.line.Front(); front != nil {
-		close(l.line.Remove(front).(chan struct{}))
-		return
+// admitLocked hands out the free places.
+func (l *limiter) admitLocked() {
+	for e := l.line.Front(); e != nil && l.used < l.max; {
+		next, w := e.Next(), e.Value.(*waiter)
+		if w.share.used < w.share.max {
+			l.used++
+			w.share.used++
+			close(w.turn)
+			l.line.Remove(e)
+		}
+		e = next
 	}
+}
+
+func (l *limiter) leaveLocked(s *share) {
 	l.used--
+	s.used--
+	l.admitLocked()
 }
 
 // release gives the place of a connection back, if it has one.
 func (l *limiter) release(conn *pgx.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.held[conn]; ok {
+	if s, ok := l.held[conn]; ok {
 		delete(l.held, conn)
-		l.leaveLocked()
+		l.leaveLocked(s)
 	}
 }
 
 // ticket travels from the start of an acquisition to its end.
 type ticket struct {
+	share   *share
 	entered bool
 	cancel  context.CancelFunc
 }
 
 type ticketKey struct{}
 
+// shareKey is the key of the share of the plugin that acquires a connection of
+// a pool that plugins share.
+type shareKey struct{}
+
 // tracer makes a pool respect the limiter. It implements the tracers of pgx.
 type tracer struct {
 	limiter *limiter
 	timeout time.Duration // for an acquisition
+	own     *share        // of those that bring none
 }
 
 func (t *tracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
-	k := &ticket{}
+	k := &ticket{share: t.own}
+	if s, ok := ctx.Value(shareKey{}).(*share); ok {
+		k.share = s
+	}
 	ctx, k.cancel = context.WithTimeout(ctx, t.timeout)
-	k.entered = t.limiter.enter(ctx) // if not, the pool returns the error of ctx
+	k.entered = t.limiter.enter(ctx, k.share) // if not, the pool returns the error of ctx
 	return context.WithValue(ctx, ticketKey{}, k)
 }
 
@@ -122,9 +155,9 @@ func (t *tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxp
 	switch {
 	case !k.entered:
 	case data.Err != nil:
-		t.limiter.leaveLocked()
+		t.limiter.leaveLocked(k.share)
 	default:
-		t.limiter.held[data.Conn] = struct{}{}
+		t.limiter.held[data.Conn] = k.share
 	}
 }
 

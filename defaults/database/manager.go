@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -27,6 +28,8 @@ type Manager struct {
 	log     *slog.Logger
 	options options
 	limiter *limiter
+	// versions has the modules below SQLite checked once.
+	versions sync.Once
 
 	mu       sync.Mutex
 	services map[string]*service
@@ -139,6 +142,13 @@ func (m *Manager) passwordSource(st *settings) (PasswordSource, error) {
 }
 
 func (m *Manager) openFile(ctx context.Context, st *settings) (*handle, error) {
+	m.versions.Do(func() {
+		if info, ok := debug.ReadBuildInfo(); ok {
+			if found := untested(info); len(found) > 0 {
+				m.log.WarnContext(ctx, "the program was built with modules that SQLite was not tested with: pin them in go.mod", "modules", found)
+			}
+		}
+	})
 	db, keep, err := openSQLite(ctx, st)
 	if err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func newPool(ctx context.Context, s *settings, l *limiter, own session, password
 	config.MaxConnIdleTime = s.idleTimeout
 	config.HealthCheckPeriod = max(s.idleTimeout/2, minHealthCheck)
 	config.ConnConfig.DialFunc = l.dial
-	config.ConnConfig.Tracer = &tracer{limiter: l, timeout: s.acquireTimeout}
+	config.ConnConfig.Tracer = &tracer{limiter: l, timeout: s.acquireTimeout, own: &share{max: most}}
 	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
 		if password == nil {
 			return nil
@@ -119,23 +119,33 @@ func newPool(ctx context.Context, s *settings, l *limiter, own session, password
 type connector struct {
 	driver.Connector
 	session  session
+	share    *share // nil is that of the pool, which serves only this plugin
 	settings *settings
 }
 
 // Connect takes a connection out of the pool.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(context.WithValue(ctx, sessionKey{}, &c.session))
+	ctx = context.WithValue(ctx, sessionKey{}, &c.session)
+	if c.share != nil {
+		ctx = context.WithValue(ctx, shareKey{}, c.share)
+	}
+	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, c.settings.explain(ctx, err)
 	}
 	return conn, nil
 }
 
-// openDB makes the handle of a plugin. It keeps no connection of its own: the
-// pool does.
+// openDB makes the handle of a plugin. It keeps no connection of its own, and
+// does not bound them: the pool and the limiter do, who serve other plugins,
+// too. A handle with a bound would pass its connections on among its own users
+// for as long as some wait.
 func openDB(pool *pgxpool.Pool, s *settings, own session) *sql.DB {
-	db := sql.OpenDB(connector{Connector: stdlib.GetPoolConnector(pool), session: own, settings: s})
+	c := connector{Connector: stdlib.GetPoolConnector(pool), session: own, settings: s}
+	if s.schema != "" {
+		c.share = &share{max: s.maxConns}
+	}
+	db := sql.OpenDB(c)
 	db.SetMaxIdleConns(0)
-	db.SetMaxOpenConns(s.maxConns)
 	return db
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver named sqlite
@@ -53,4 +54,29 @@ func openSQLite(ctx context.Context, s *settings) (*sql.DB, *sql.Conn, error) {
 		return nil, nil, s.problem(fmt.Sprintf("leads to the file %s, which cannot be opened (%v)", s.file, err), "choose a folder where this process may write")
 	}
 	return db, keep, nil
+}
+
+// The library that translates C for SQLite does not follow semantic
+// versioning: SQLite works with the version that its go.mod names, and with
+// no other for sure.
+const (
+	sqliteModule, sqliteVersion = "modernc.org/sqlite", "v1.60.1"
+	libcModule, libcVersion     = "modernc.org/libc", "v1.77.1"
+)
+
+// untested returns the modules of the program that differ from those that
+// SQLite was tested with.
+func untested(info *debug.BuildInfo) []string {
+	want := map[string]string{sqliteModule: sqliteVersion, libcModule: libcVersion}
+	var out []string
+	for _, m := range info.Deps {
+		path := m.Path
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		if version, ok := want[path]; ok && version != m.Version {
+			out = append(out, fmt.Sprintf("%s is %s, tested with %s", path, m.Version, version))
+		}
+	}
+	return out
 }
