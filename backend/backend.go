@@ -21,15 +21,19 @@ type Backend struct {
 	wiring   *wiring
 	installs map[*factory]*install
 	parts    map[*unit]*part
+	loaders  map[*loader]*declared
 	sealed   bool // Start or Stop was called
 
-	run      sync.Mutex // guards the fields below
-	phase    string
-	started  chan struct{} // closed when Start has returned
-	stopped  chan struct{} // closed when Stop has run
-	stopErr  error
-	cancel   context.CancelCauseFunc // gives a running start up
-	startCtx context.Context
+	run     sync.Mutex // guards the fields below
+	phase   string
+	started chan struct{} // closed when Start has returned
+	stopped chan struct{} // closed when Stop has run
+	stopErr error
+	giveUp  context.CancelCauseFunc // ends a running start
+
+	live    atomic.Pointer[wiring]  // the graph that instances are made of
+	makeCtx context.Context         // of instances; they outlive the start
+	endMake context.CancelCauseFunc // ends makeCtx
 
 	board     board
 	result    Result       // guarded by board.mu, as is completed
@@ -48,6 +52,7 @@ type added struct {
 	feature   Feature
 	pc        uintptr
 	via       *loader // the feature loader that yielded it, or nil
+	path      string  // which of its features it is
 	isDefault bool
 }
 
@@ -68,7 +73,7 @@ func WithDefaults(fs ...ServiceFactory) Option {
 // New returns a backend without features.
 func New(opts ...Option) *Backend {
 	b := &Backend{
-		installs: map[*factory]*install{}, parts: map[*unit]*part{},
+		installs: map[*factory]*install{}, parts: map[*unit]*part{}, loaders: map[*loader]*declared{},
 		phase: PhaseNew, started: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	b.board.phase = PhaseNew
@@ -120,7 +125,7 @@ func (b *Backend) resolved() *wiring {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.wiring == nil {
-		b.wiring = b.resolve(nil, false)
+		b.wiring = b.resolve(nil, nil, false)
 	}
 	return b.wiring
 }
@@ -157,7 +162,7 @@ func (b *Backend) get(plugin string, s *service, to slot) error {
 		return errors.New("get a service: the reference is a zero value")
 	}
 	b.run.Lock()
-	phase, ctx := b.phase, b.startCtx
+	phase := b.phase
 	b.run.Unlock()
 	if phase != PhaseStarted {
 		return fmt.Errorf("get service %q: %w", s.id, ErrNotStarted)
@@ -169,5 +174,5 @@ func (b *Backend) get(plugin string, s *service, to slot) error {
 		}
 	}
 	d := &declaration{needs: []*need{{service: s, slot: to}}}
-	return b.fill(ctx, d.needs, p, owner{})
+	return b.fill(b.makeCtx, d.needs, p, owner{})
 }

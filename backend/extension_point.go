@@ -81,7 +81,11 @@ func (e ExtensionPoint[T]) Offer(env Offerer, impl T) {
 // [ModuleContext] says which module it is for, and lets the plugin report
 // later that what the module contributed does not work.
 func (e ExtensionPoint[T]) OfferFunc(env Offerer, make func(ModuleContext) T) {
-	addOffer(env.offererScope(), e.p, func(c ModuleContext) any { return make(c) })
+	var m func(ModuleContext) any
+	if make != nil {
+		m = func(c ModuleContext) any { return make(c) }
+	}
+	addOffer(env.offererScope(), e.p, m)
 }
 
 func addOffer(d *declaration, p *point, make func(ModuleContext) any) {

@@ -120,12 +120,12 @@ func (b *Backend) make(in *install, p *pluginRun) (any, error) {
 }
 
 func (b *Backend) tryMake(in *install, p *pluginRun) (any, error) {
-	ctx := b.startCtx
+	ctx := b.makeCtx
 	d, err := in.take(b)
 	if err != nil {
 		return nil, err
 	}
-	who := owner{name: fmt.Sprintf("service %q", in.f.service.id)}
+	who := owner{name: in.f.serviceName}
 	if in.root != nil {
 		root, err := in.rootCtx.get(ctx, in.f, func() (any, error) { return b.makeRoot(in, who) })
 		if err != nil {
@@ -145,7 +145,7 @@ func (b *Backend) tryMake(in *install, p *pluginRun) (any, error) {
 
 // makeRoot makes the root context of a factory.
 func (b *Backend) makeRoot(in *install, who owner) (any, error) {
-	return b.runMake(b.startCtx, in.root.first, nil, who, "root context of "+in.f.String())
+	return b.runMake(b.makeCtx, in.root.first, nil, who, "root context of "+in.f.String())
 }
 
 func (b *Backend) runMake(ctx context.Context, d *declaration, p *pluginRun, who owner, where string) (v any, err error) {
@@ -171,7 +171,7 @@ func (b *Backend) inner(ctx context.Context, in *install, p *pluginRun) (any, er
 // fill gives needs their values. What is not yet there is made, at once where
 // it is independent.
 func (b *Backend) fill(ctx context.Context, needs []*need, p *pluginRun, who owner) error {
-	w := b.resolved()
+	w := b.live.Load()
 	var pending []*need
 	for _, n := range needs {
 		if n.point != nil {
@@ -179,6 +179,8 @@ func (b *Backend) fill(ctx context.Context, needs []*need, p *pluginRun, who own
 		}
 		node := w.nodes[n.service.id]
 		switch {
+		case node == nil && !n.optional && !n.service.multi:
+			return &ValidationError{[]Problem{&MissingServiceError{Service: n.service.id, Scope: n.service.scope.String()}}}
 		case node == nil:
 			n.slot.putNone()
 		case node.builtIn && len(node.decorators) == 0:
@@ -287,7 +289,7 @@ func (b *Backend) decoratedView(node *node, who owner) (any, error) {
 			return nil, err
 		}
 		d.extra.v, d.extra.ready = v, true
-		if v, err = b.runMake(b.startCtx, d, nil, who, in.f.String()); err != nil {
+		if v, err = b.runMake(b.makeCtx, d, nil, who, in.f.String()); err != nil {
 			return nil, fmt.Errorf("service %q (%s): %w", in.f.service.id, sourceOf(in.f.pc), err)
 		}
 	}
