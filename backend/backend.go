@@ -22,7 +22,9 @@ type Backend struct {
 	installs map[*factory]*install
 	parts    map[*unit]*part
 	loaders  map[*loader]*declared
-	sealed   bool // Start or Stop was called
+	sealed   bool    // Start or Stop was called
+	yielded  []added // by feature loaders
+	wanted   []*need // by Get and GetFor
 
 	run     sync.Mutex // guards the fields below
 	phase   string
@@ -125,7 +127,7 @@ func (b *Backend) resolved() *wiring {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.wiring == nil {
-		b.wiring = b.resolve(nil, nil, false)
+		b.wiring = b.resolve(nil, nil, nil, false)
 	}
 	return b.wiring
 }
@@ -161,6 +163,7 @@ func (b *Backend) get(plugin string, s *service, to slot) error {
 	if s == nil {
 		return errors.New("get a service: the reference is a zero value")
 	}
+	pc := callerPC(1)
 	b.run.Lock()
 	phase := b.phase
 	b.run.Unlock()
@@ -173,6 +176,25 @@ func (b *Backend) get(plugin string, s *service, to slot) error {
 			return fmt.Errorf("get service %q: plugin %q is not installed", s.id, plugin)
 		}
 	}
-	d := &declaration{needs: []*need{{service: s, slot: to}}}
-	return b.fill(b.makeCtx, d.needs, p, owner{})
+	n := &need{service: s, slot: to, pc: pc}
+	if node := b.live.Load().nodes[s.id]; node == nil || !node.used || node.service != s {
+		if err := b.want(n); err != nil {
+			return fmt.Errorf("get service %q: %w", s.id, err)
+		}
+	}
+	return b.fill(b.makeCtx, []*need{n}, p, owner{})
+}
+
+// want adds a need that no feature has to the graph.
+func (b *Backend) want(n *need) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wanted := append(b.wanted[:len(b.wanted):len(b.wanted)], n)
+	w := b.resolve(b.yielded, wanted, nil, true)
+	if err := w.err(); err != nil {
+		return err
+	}
+	b.wanted, b.wiring = wanted, w
+	b.live.Store(w)
+	return nil
 }

@@ -32,9 +32,9 @@ func (r *loading) resolve(next *loader) *wiring {
 	b := r.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.resolve(r.yielded, next, next == nil)
+	w := b.resolve(r.yielded, nil, next, next == nil)
 	w.problems = append(w.problems, r.late...)
-	b.wiring = w
+	b.wiring, b.yielded = w, r.yielded
 	b.live.Store(w)
 	return w
 }

@@ -97,7 +97,7 @@ type declared struct {
 // resolve builds the graph of what was added, and of what loaders yielded. What
 // the loader that runs next needs must be there; what others need may still be
 // yielded, unless the graph is complete.
-func (b *Backend) resolve(yielded []added, next *loader, complete bool) *wiring {
+func (b *Backend) resolve(yielded []added, wanted []*need, next *loader, complete bool) *wiring {
 	w := &wiring{
 		b: b, complete: complete,
 		byPlugin: map[string]*part{}, modules: map[string][]*part{}, nodes: map[string]*node{},
@@ -111,10 +111,18 @@ func (b *Backend) resolve(yielded []added, next *loader, complete bool) *wiring 
 	w.placeParts(c)
 	w.offerAll(c)
 	w.link()
+	for _, n := range wanted {
+		w.linkService(n, fetch{})
+	}
 	w.findServiceCycles()
 	w.orderModules()
 	return w
 }
+
+// fetch is the consumer of a service that is fetched with Get or GetFor.
+type fetch struct{}
+
+func (fetch) String() string { return "call of Get" }
 
 func (w *wiring) err() error {
 	if len(w.problems) == 0 {
