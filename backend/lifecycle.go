@@ -34,8 +34,8 @@ type Lifecycle interface {
 	OnStop(name string, fn func(context.Context) error) error
 
 	// Go runs fn in a goroutine that the plugin owns. Its context ends when
-	// the plugin begins to stop. An error is logged, unless the context has
-	// ended. Once the plugin has begun to stop, fn does not run.
+	// the plugin begins to stop. An error is logged, unless it is that of the
+	// ended context. Once the plugin has begun to stop, fn does not run.
 	Go(name string, fn func(context.Context) error)
 
 	// Guard runs fn and returns its error; a panic is returned as *PanicError.
@@ -165,7 +165,8 @@ func (l *lifecycle) goroutine(o owner, name string, fn func(context.Context) err
 		defer close(done)
 		err := l.guard(fmt.Sprintf("goroutine %q of %s", name, l), func() error { return fn(l.ctx) })
 		var p *PanicError
-		if err != nil && l.ctx.Err() == nil && !errors.As(err, &p) {
+		asked := l.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, errStopping))
+		if err != nil && !asked && !errors.As(err, &p) {
 			l.logger().Error("goroutine failed", "goroutine", name, "error", err)
 		}
 	}()

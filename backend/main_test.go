@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -118,3 +119,6 @@ func withRoot(id string, fn func(backend.RootLifecycle) error, needs ...backend.
 		return func(context.Context) (string, error) { return id, fn(life()) }
 	})
 }
+
+// exitGoroutine ends the goroutine as t.FailNow does.
+func exitGoroutine() { runtime.Goexit() }

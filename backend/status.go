@@ -174,6 +174,11 @@ func (b *Backend) subscribe(fn func(Status)) (cancel func()) {
 			case <-sub.quit:
 				return
 			case <-sub.wake:
+				select {
+				case <-sub.quit:
+					return
+				default:
+				}
 			}
 			st := b.Status()
 			_ = b.root.guard("status subscriber", func() error { fn(st); return nil }) // a panic is logged there
