@@ -19,6 +19,8 @@ type pluginRun struct {
 	completed []*moduleRun // in the order of completion; guarded by board.mu
 	progress               // guarded by board.mu
 
+	offering sync.Mutex // held while an extension point makes a value
+
 	mu        sync.Mutex
 	instances map[*install]*future
 }
@@ -348,6 +350,8 @@ func (b *Backend) fillPoints(p *pluginRun, m *moduleRun, needs []*need) error {
 			continue
 		}
 		err := p.lifecycle.guard(fmt.Sprintf("extension point %q", n.point.id), func() error {
+			p.offering.Lock()
+			defer p.offering.Unlock()
 			v := of.make(c)
 			for _, d := range w.wrappers[n.point.id] {
 				var err error
