@@ -48,7 +48,7 @@ func (r *loading) one(ctx context.Context, l *loader) error {
 	}
 	d := w.declaredLoader(l)
 	var fs []Feature
-	err := b.bounded(ctx, l.String(), b.policy.InitTimeout, func(ctx context.Context) error {
+	err := b.bounded(ctx, l.String(), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		if err := b.fill(ctx, d.first.needs, nil, owner{name: l.String()}); err != nil {
 			return err
 		}

@@ -155,7 +155,7 @@ func (b *Backend) prepare(ctx context.Context, w *wiring) error {
 	logger := &value[*slog.Logger]{}
 	policy := &value[StartupPolicy]{}
 	needs := []*need{{service: RootLogger.s, slot: logger, optional: true}, {service: StartupPolicies.s, slot: policy}}
-	err := b.bounded(ctx, "the root logger and the startup policy", b.policy.InitTimeout, func(ctx context.Context) error {
+	err := b.bounded(ctx, "the root logger and the startup policy", b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		return b.fill(ctx, needs, nil, owner{})
 	})
 	if err != nil {
@@ -200,7 +200,7 @@ func (b *Backend) startRoot(ctx context.Context, w *wiring) error {
 	var wg sync.WaitGroup
 	for i, in := range eager {
 		wg.Go(func() {
-			errs[i] = b.bounded(ctx, in.f.String(), b.policy.InitTimeout, func(ctx context.Context) error {
+			errs[i] = b.bounded(ctx, in.f.String(), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 				_, err := b.instance(ctx, in, nil)
 				return err
 			})
@@ -275,7 +275,7 @@ func (b *Backend) startEager(ctx context.Context, p *pluginRun, eager []*install
 	if len(eager) == 0 {
 		return nil
 	}
-	return b.bounded(ctx, fmt.Sprintf("making the eager services of plugin %q", p.id), b.policy.InitTimeout, func(ctx context.Context) error {
+	return b.bounded(ctx, fmt.Sprintf("making the eager services of plugin %q", p.id), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		errs := make([]error, len(eager))
 		var wg sync.WaitGroup
 		for i, in := range eager {
@@ -320,7 +320,7 @@ func (b *Backend) startModule(ctx context.Context, p *pluginRun, m *moduleRun) {
 func (b *Backend) init(ctx context.Context, p *pluginRun, part *part, m *moduleRun) error {
 	d := part.decl.first
 	what := "init of " + part.String()
-	return b.bounded(ctx, what, b.policy.InitTimeout, func(ctx context.Context) error {
+	return b.bounded(ctx, what, b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		if err := b.fill(ctx, d.needs, p, owner{name: part.String()}); err != nil {
 			return err
 		}
