@@ -1,0 +1,152 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+)
+
+// credentials returns those of the caller. The router has verified them
+// already, so this costs a look-up.
+func (h *Handler) credentials(r *http.Request) (core.Credentials, error) {
+	return h.HTTPAuth.Credentials(r, core.Allow{User: true, Service: true})
+}
+
+// visible returns what the caller may see of the entities, for a permission
+// on them: ok is false if that is nothing, and a nil predicate is all.
+func (h *Handler) visible(r *http.Request, permission core.Permission) (p query.Predicate, ok bool, err error) {
+	who, err := h.credentials(r)
+	if err != nil {
+		return nil, false, err
+	}
+	decisions, err := h.Permissions.AuthorizeConditional(r.Context(), who, permission)
+	if err != nil {
+		return nil, false, err
+	}
+	switch d := decisions[0]; d.Result {
+	case core.Allowed:
+		return nil, true, nil
+	case core.Conditional:
+		p, err := conditionPredicate(d.Conditions, 0)
+		return p, err == nil, err
+	default:
+		return nil, false, nil
+	}
+}
+
+// allowed is a not-allowed error unless the caller has the permission,
+// definitely.
+func (h *Handler) allowed(r *http.Request, permission core.Permission, resourceRef string) error {
+	who, err := h.credentials(r)
+	if err != nil {
+		return err
+	}
+	results, err := h.Permissions.Authorize(r.Context(), who, core.AuthorizeRequest{Permission: permission, ResourceRef: resourceRef})
+	if err != nil {
+		return err
+	}
+	if results[0] != core.Allowed {
+		return apierr.NotAllowed("Unauthorized: permission %s is needed", permission.Name)
+	}
+	return nil
+}
+
+// maxConditionDepth bounds the tree of conditions of a decision.
+const maxConditionDepth = 64
+
+// conditionPredicate translates the conditions of a policy, so that they
+// restrict a query instead of being evaluated entity by entity.
+func conditionPredicate(c *core.PermissionCriteria, depth int) (query.Predicate, error) {
+	if c == nil || depth > maxConditionDepth {
+		return nil, apierr.New(apierr.KindError, "the policy returned conditions that are missing or nest too deep")
+	}
+	many := func(cs []core.PermissionCriteria) ([]query.Predicate, error) {
+		out := make([]query.Predicate, 0, len(cs))
+		for i := range cs {
+			p, err := conditionPredicate(&cs[i], depth+1)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, p)
+		}
+		return out, nil
+	}
+	switch {
+	case c.AllOf != nil:
+		ps, err := many(c.AllOf)
+		return query.All(ps), err
+	case c.AnyOf != nil:
+		ps, err := many(c.AnyOf)
+		return query.Any(ps), err
+	case c.Not != nil:
+		p, err := conditionPredicate(c.Not, depth+1)
+		return query.Not{Predicate: p}, err
+	}
+	return rulePredicate(c.Rule, c.Params)
+}
+
+func rulePredicate(rule string, raw json.RawMessage) (query.Predicate, error) {
+	var params struct {
+		Annotation, Label, Key string
+		Value                  *string
+		Kinds, Claims          []string
+	}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &params); err != nil {
+			return nil, apierr.Input("Parameters to rule are invalid: %s", err.Error())
+		}
+	}
+	field := func(prefix, key string) query.Predicate {
+		key = strings.ToLower(prefix + key)
+		if params.Value == nil {
+			return query.Exists{Key: key}
+		}
+		return query.In{Key: key, Values: []string{strings.ToLower(*params.Value)}}
+	}
+	in := func(key string, values []string) query.Predicate {
+		if len(values) == 0 {
+			return query.Any{}
+		}
+		lower := make([]string, len(values))
+		for i, v := range values {
+			lower[i] = strings.ToLower(v)
+		}
+		return query.In{Key: key, Values: lower}
+	}
+	switch rule {
+	case ruleHasAnnotation:
+		return field("metadata.annotations.", params.Annotation), nil
+	case ruleHasLabel:
+		return field("metadata.labels.", params.Label), nil
+	case ruleHasMetadata:
+		return field("metadata.", params.Key), nil
+	case ruleHasSpec:
+		return field("spec.", params.Key), nil
+	case ruleIsEntityKind:
+		return in("kind", params.Kinds), nil
+	case ruleIsEntityOwner:
+		return in("relations.ownedby", params.Claims), nil
+	default:
+		return nil, apierr.New(apierr.KindError, "the policy returned a condition with the unknown rule %q", rule)
+	}
+}
+
+// Names of the permission rules; policies use them.
+const (
+	ruleHasAnnotation = "HAS_ANNOTATION"
+	ruleHasLabel      = "HAS_LABEL"
+	ruleHasMetadata   = "HAS_METADATA"
+	ruleHasSpec       = "HAS_SPEC"
+	ruleIsEntityKind  = "IS_ENTITY_KIND"
+	ruleIsEntityOwner = "IS_ENTITY_OWNER"
+)
+
+// pathRef returns the ref that the path of r names.
+func pathRef(r *http.Request) catalogcommon.Ref {
+	return catalogcommon.Ref{Kind: r.PathValue("kind"), Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
+}

@@ -1,0 +1,565 @@
+package api
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	catalognode "github.com/flytower/flytower/plugins/catalog-node"
+)
+
+// noLimit is the page size where a client names none but pages all the same:
+// all that is left.
+const noLimit = 1 << 30
+
+// streamPage is how many entities a streamed list reads at a time.
+const streamPage = 1000
+
+func (h *Handler) entities(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-fetch", "", map[string]any{"queryType": "all"}, func() error {
+		p, err := parseParams(r, text("fields"), text("filter"), text("order"), integer("limit"), integer("offset"), text("after"))
+		if err != nil {
+			return err
+		}
+		q, fields, err := entitiesRequest(p)
+		if err != nil {
+			return err
+		}
+		paged := p.has("limit") || p.has("offset") || p.has("after")
+		seen, ok, err := h.visible(r, catalognode.PermissionEntityRead)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return h.writeEntities(w, nil)
+		}
+		q.Filter = query.Both(seen, q.Filter)
+		if !paged {
+			return h.stream(w, r, q, fields)
+		}
+		return h.page(w, r, p, q, fields)
+	})
+}
+
+func entitiesRequest(p params) (read.Request, *query.Projection, error) {
+	var q read.Request
+	var err error
+	if q.Filter, err = query.ParseFilters(p["filter"]); err != nil {
+		return q, nil, err
+	}
+	fields, err := query.ParseFields(p["fields"])
+	if err != nil {
+		return q, nil, err
+	}
+	for _, text := range p["order"] {
+		o, err := query.ParseOrder(text)
+		if err != nil {
+			return q, nil, err
+		}
+		q.Order = append(q.Order, o)
+	}
+	if p.has("limit") {
+		if q.Limit = p.int("limit", 0); q.Limit == 0 {
+			return q, nil, apierr.Input("Invalid limit, must be greater than zero")
+		}
+	}
+	q.Offset = p.int("offset", 0)
+	if p.has("after") {
+		raw, err := base64.StdEncoding.DecodeString(p.first("after"))
+		var after struct {
+			Limit  *int `json:"limit"`
+			Offset *int `json:"offset"`
+		}
+		if err != nil || json.Unmarshal(raw, &after) != nil || negative(after.Limit) || negative(after.Offset) {
+			return q, nil, apierr.Input("Malformed after cursor, could not be parsed")
+		}
+		if after.Limit != nil {
+			q.Limit = *after.Limit
+		}
+		if after.Offset != nil {
+			q.Offset = *after.Offset
+		}
+	}
+	return q, fields, nil
+}
+
+func negative(n *int) bool { return n != nil && *n < 0 }
+
+// page answers one page of the list, with a link to the next.
+func (h *Handler) page(w http.ResponseWriter, r *http.Request, p params, q read.Request, fields *query.Projection) error {
+	q.KeepUnordered = true
+	limit := q.Limit
+	if limit == 0 {
+		limit = noLimit
+	}
+	q.Limit = limit + 1 // one more tells whether there is a next page
+	items, err := h.Read.List(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	if len(items) > limit {
+		items = items[:limit]
+		after, err := json.Marshal(struct {
+			Limit  int `json:"limit"`
+			Offset int `json:"offset"`
+		}{limit, q.Offset + limit})
+		if err != nil {
+			return err
+		}
+		next, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return err
+		}
+		next.Del("offset")
+		next.Set("after", base64.StdEncoding.EncodeToString(after))
+		w.Header().Set("Link", "</entities?"+next.Encode()+`>; rel="next"`)
+	}
+	var body []byte
+	for i, it := range items {
+		body = appendItem(body, i, fields.Append(nil, it.Entity))
+	}
+	return h.writeEntities(w, body)
+}
+
+func appendItem(dst []byte, i int, item []byte) []byte {
+	if i > 0 {
+		dst = append(dst, ',')
+	}
+	return append(dst, item...)
+}
+
+// writeEntities answers an array of the joined items.
+func (h *Handler) writeEntities(w http.ResponseWriter, joined []byte) error {
+	body := make([]byte, 0, len(joined)+2)
+	body = append(append(append(body, '['), joined...), ']')
+	writeJSON(w, http.StatusOK, body)
+	return nil
+}
+
+// stream answers all entities, reading a page at a time. An error after the
+// first page cuts the connection, so that the client notices.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q read.Request, fields *query.Projection) error {
+	if len(q.Order) > 1 {
+		q.Order = q.Order[:1]
+	}
+	q.Limit = streamPage
+	started := false
+	var buf []byte
+	for n := 0; ; {
+		items, err := h.Read.List(r.Context(), q)
+		if err != nil {
+			if started {
+				panic(http.ErrAbortHandler)
+			}
+			return err
+		}
+		buf = buf[:0]
+		for _, it := range items {
+			buf = appendItem(buf, n, nil)
+			buf = fields.Append(buf, it.Entity)
+			n++
+		}
+		last := len(items) < streamPage
+		if last && !started { // small enough to answer in one piece
+			return h.writeEntities(w, buf)
+		}
+		if !started {
+			started = true
+			w.Header().Set("Content-Type", jsonType)
+			w.WriteHeader(http.StatusOK)
+			if _, err := w.Write([]byte{'['}); err != nil {
+				return nil // the client went away
+			}
+		}
+		if last {
+			buf = append(buf, ']')
+		}
+		if _, err := w.Write(buf); err != nil || last {
+			return nil
+		}
+		q.After = &items[len(items)-1].Position
+	}
+}
+
+func (h *Handler) byRefs(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-fetch", "", map[string]any{"queryType": "by-refs"}, func() error {
+		p, err := parseParams(r, text("filter"))
+		if err != nil {
+			return err
+		}
+		filter, err := query.ParseFilters(p["filter"])
+		if err != nil {
+			return err
+		}
+		body, err := parseBody(w, r, false)
+		if err != nil {
+			return err
+		}
+		refs, ok, err := stringsMember(body, "entityRefs")
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return apierr.Input("request/body must have required property 'entityRefs'")
+		}
+		names, _, err := stringsMember(body, "fields")
+		if err != nil {
+			return err
+		}
+		fields, err := query.ParseFields(names)
+		if err != nil {
+			return err
+		}
+		asked, err := bodyQuery(body)
+		if err != nil {
+			return err
+		}
+		seen, ok, err := h.visible(r, catalognode.PermissionEntityRead)
+		if err != nil {
+			return err
+		}
+		found := make([][]byte, len(refs))
+		if ok {
+			lower := make([]string, len(refs))
+			for i, ref := range refs {
+				lower[i] = strings.ToLower(ref)
+			}
+			if found, err = h.Read.ByRefs(r.Context(), lower, query.Both(seen, query.Both(filter, asked))); err != nil {
+				return err
+			}
+		}
+		out := []byte(`{"items":[`)
+		for i, entity := range found {
+			if entity == nil {
+				out = appendItem(out, i, []byte("null"))
+			} else {
+				out = appendItem(out, i, nil)
+				out = fields.Append(out, entity)
+			}
+		}
+		writeJSON(w, http.StatusOK, append(out, "]}"...))
+		return nil
+	})
+}
+
+// bodyQuery reads the member query of a body.
+func bodyQuery(body map[string]any) (query.Predicate, error) {
+	raw, ok, err := member[map[string]any](body, "query", "object")
+	if err != nil || !ok {
+		return nil, err
+	}
+	return query.Parse(raw)
+}
+
+func (h *Handler) byUID(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-fetch", "", map[string]any{"queryType": "by-uid"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
+		uid := r.PathValue("uid")
+		seen, ok, err := h.visible(r, catalognode.PermissionEntityRead)
+		if err != nil {
+			return err
+		}
+		var entity []byte
+		if ok {
+			if entity, err = h.Read.ByUID(r.Context(), uid, seen); err != nil {
+				return err
+			}
+		}
+		if entity == nil {
+			return apierr.NotFound("No entity with uid %s", uid)
+		}
+		writeJSON(w, http.StatusOK, entity)
+		return nil
+	})
+}
+
+func (h *Handler) byName(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-fetch", "", map[string]any{"queryType": "by-name"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
+		ref := pathRef(r)
+		seen, ok, err := h.visible(r, catalognode.PermissionEntityRead)
+		if err != nil {
+			return err
+		}
+		found := [][]byte{nil}
+		if ok {
+			if found, err = h.Read.ByRefs(r.Context(), []string{ref.String()}, seen); err != nil {
+				return err
+			}
+		}
+		if found[0] == nil {
+			return apierr.NotFound("No entity named '%s' found, with kind '%s' in namespace '%s'", ref.Name, ref.Kind, ref.Namespace)
+		}
+		writeJSON(w, http.StatusOK, found[0])
+		return nil
+	})
+}
+
+func (h *Handler) deleteByUID(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-mutate", core.SeverityMedium, map[string]any{"actionType": "delete"}, func() error {
+		uid := r.PathValue("uid")
+		may, ok, err := h.visible(r, catalognode.PermissionEntityDelete)
+		if err != nil {
+			return err
+		}
+		if ok && may != nil {
+			entity, err := h.Read.ByUID(r.Context(), uid, may)
+			if err != nil {
+				return err
+			}
+			ok = entity != nil
+		}
+		if !ok {
+			return apierr.NotAllowed("Unauthorized: permission %s is needed", catalognode.PermissionEntityDelete.Name)
+		}
+		if err := h.Engine.Delete(r.Context(), uid); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	})
+}
+
+func (h *Handler) ancestry(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-fetch", "", map[string]any{"actionType": "ancestry"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
+		ref := pathRef(r).String()
+		if err := h.allowed(r, catalognode.PermissionEntityRead, ref); err != nil {
+			return err
+		}
+		nodes, err := h.Read.Ancestry(r.Context(), ref)
+		if err != nil {
+			return err
+		}
+		if len(nodes) == 0 {
+			return apierr.NotFound("No such entity %s", ref)
+		}
+		if nodes, err = h.visibleAncestors(r, nodes); err != nil {
+			return err
+		}
+		type item struct {
+			Entity  json.RawMessage `json:"entity"`
+			Parents []string        `json:"parentEntityRefs"`
+		}
+		body := struct {
+			Root  string `json:"rootEntityRef"`
+			Items []item `json:"items"`
+		}{Root: ref, Items: []item{}}
+		for _, n := range nodes {
+			body.Items = append(body.Items, item{n.Entity, n.Parents})
+		}
+		apierr.WriteJSON(w, http.StatusOK, body)
+		return nil
+	})
+}
+
+// visibleAncestors drops what the caller may not see, and what is reached
+// only through that.
+func (h *Handler) visibleAncestors(r *http.Request, nodes []read.Node) ([]read.Node, error) {
+	who, err := h.credentials(r)
+	if err != nil {
+		return nil, err
+	}
+	requests := make([]core.AuthorizeRequest, len(nodes))
+	for i, n := range nodes {
+		requests[i] = core.AuthorizeRequest{Permission: catalognode.PermissionEntityRead, ResourceRef: n.Ref}
+	}
+	results, err := h.Permissions.Authorize(r.Context(), who, requests...)
+	if err != nil {
+		return nil, err
+	}
+	allowed := map[string]read.Node{}
+	for i, n := range nodes {
+		if results[i] == core.Allowed {
+			allowed[n.Ref] = n
+		}
+	}
+	var out []read.Node
+	seen := map[string]bool{nodes[0].Ref: true}
+	for stack := []string{nodes[0].Ref}; len(stack) > 0; {
+		n, ok := allowed[stack[len(stack)-1]]
+		stack = stack[:len(stack)-1]
+		if !ok {
+			continue
+		}
+		parents := []string{}
+		for _, p := range n.Parents {
+			if _, ok := allowed[p]; !ok {
+				continue
+			}
+			parents = append(parents, p)
+			if !seen[p] {
+				seen[p] = true
+				stack = append(stack, p)
+			}
+		}
+		n.Parents = parents
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func (h *Handler) facetsGet(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-facets", "", nil, func() error {
+		p, err := parseParams(r, required("facet"), text("filter"))
+		if err != nil {
+			return err
+		}
+		filter, err := query.ParseFilters(p["filter"])
+		if err != nil {
+			return err
+		}
+		return h.facets(w, r, p["facet"], filter)
+	})
+}
+
+func (h *Handler) facetsPost(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-facets", "", nil, func() error {
+		body, err := parseBody(w, r, false)
+		if err != nil {
+			return err
+		}
+		keys, _, err := stringsMember(body, "facets")
+		if err != nil {
+			return err
+		}
+		if len(keys) == 0 {
+			return apierr.Input("Missing or empty facets parameter")
+		}
+		filter, err := bodyQuery(body)
+		if err != nil {
+			return err
+		}
+		return h.facets(w, r, keys, filter)
+	})
+}
+
+func (h *Handler) facets(w http.ResponseWriter, r *http.Request, keys []string, filter query.Predicate) error {
+	seen, ok, err := h.visible(r, catalognode.PermissionEntityRead)
+	if err != nil {
+		return err
+	}
+	facets := map[string][]read.Facet{}
+	if ok {
+		if facets, err = h.Read.Facets(r.Context(), keys, query.Both(seen, filter)); err != nil {
+			return err
+		}
+	} else {
+		for _, k := range keys {
+			facets[k] = []read.Facet{}
+		}
+	}
+	apierr.WriteJSON(w, http.StatusOK, map[string]any{"facets": facets})
+	return nil
+}
+
+func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-mutate", core.SeverityMedium, map[string]any{"queryType": "refresh"}, func() error {
+		body, err := parseBody(w, r, false)
+		if err != nil {
+			return err
+		}
+		if err := onlyMembers(body, "entityRef", "authorizationToken"); err != nil {
+			return err
+		}
+		text, err := mustMember[string](body, "entityRef", "string")
+		if err != nil {
+			return err
+		}
+		token, hasToken, err := member[string](body, "authorizationToken", "string")
+		if err != nil {
+			return err
+		}
+		ref := strings.ToLower(text)
+		who, err := h.credentials(r)
+		if err != nil {
+			return err
+		}
+		if hasToken {
+			if who, err = h.Auth.Authenticate(r.Context(), token, false); err != nil {
+				return err
+			}
+		}
+		results, err := h.Permissions.Authorize(r.Context(), who, core.AuthorizeRequest{Permission: catalognode.PermissionEntityRefresh, ResourceRef: ref})
+		if err != nil {
+			return err
+		}
+		if results[0] != core.Allowed {
+			return apierr.NotAllowed("Unauthorized: permission %s is needed", catalognode.PermissionEntityRefresh.Name)
+		}
+		if err := h.Engine.Refresh(r.Context(), ref); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	})
+}
+
+func (h *Handler) validate(w http.ResponseWriter, r *http.Request) error {
+	return h.audited(r, "entity-validate", "", nil, func() error {
+		body, err := parseBody(w, r, false)
+		if err != nil {
+			return err
+		}
+		entity, err := mustMember[map[string]any](body, "entity", "object")
+		if err != nil {
+			return err
+		}
+		text, err := mustMember[string](body, "location", "string")
+		if err != nil {
+			return err
+		}
+		if err := catalogcommon.ValidateEnvelope(entity); err != nil {
+			writeErrors(w, err)
+			return nil
+		}
+		location, err := catalogcommon.ParseLocationRef(text)
+		if err == nil && location.Type != "url" {
+			err = apierr.Input("Invalid location ref %s, only 'url:<target>' is supported, e.g. url:https://host/path", text)
+		}
+		if err != nil {
+			writeErrors(w, err)
+			return nil
+		}
+		if err := h.allowed(r, catalognode.PermissionEntityValidate, ""); err != nil {
+			return err
+		}
+		if errs := h.Engine.Validate(r.Context(), entity, location); len(errs) > 0 {
+			writeErrors(w, errs...)
+			return nil
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	})
+}
+
+// writeErrors answers what is wrong with an entity.
+func writeErrors(w http.ResponseWriter, errs ...error) {
+	list := make([]map[string]any, len(errs))
+	for i, err := range errs {
+		list[i] = apierr.Serialize(err)
+	}
+	apierr.WriteJSON(w, http.StatusBadRequest, map[string]any{"errors": list})
+}
+
+const jsonType = "application/json; charset=utf-8"
+
+// writeJSON answers a text that is JSON already.
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", jsonType)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that went away is not our error
+}

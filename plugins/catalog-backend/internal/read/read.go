@@ -1,0 +1,407 @@
+// Package read answers questions about the final entities from the tables of
+// the catalog.
+//
+//	reader := read.New(database)
+//	page, err := reader.List(ctx, read.Request{Filter: p, Order: order, Limit: 20})
+//
+// It holds no connection while a caller works on what it returned.
+package read
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
+)
+
+// Reader reads final entities.
+type Reader struct {
+	database core.DatabaseService
+	keys     dictionary
+}
+
+// New returns a reader of the database.
+func New(database core.DatabaseService) *Reader { return &Reader{database: database} }
+
+// Request asks for entities.
+type Request struct {
+	// Filter restricts them; nil does not.
+	Filter query.Predicate
+	// FullText restricts them further.
+	FullText query.FullText
+	// Order is by value and then by ref; without it, by ref. Without
+	// KeepUnordered only its first member counts.
+	Order []query.Order
+	// KeepUnordered keeps entities that lack a field of the order, behind all
+	// others. Without it they are left out.
+	KeepUnordered bool
+	// After, if not nil, begins behind that place; with Before set, it ends
+	// before it, and the result is still in the order of the list. Both go
+	// without KeepUnordered only.
+	After  *query.Position
+	Before bool
+	// Offset and Limit cut the list; Limit 0 returns nothing.
+	Offset, Limit int
+}
+
+// Item is an entity of a list.
+type Item struct {
+	query.Position
+	// HasValue is false if the entity lacks the field of the order.
+	HasValue bool
+	// Entity is its JSON text.
+	Entity []byte
+}
+
+// List returns a page of entities.
+func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
+	if q.Limit <= 0 {
+		return nil, nil
+	}
+	s, err := r.statement(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	s.write("SELECT e.ref, e.final, ")
+	if len(q.Order) > 0 {
+		s.write("o0.v")
+	} else {
+		s.write("NULL")
+	}
+	s.from(q)
+	s.conditions(q)
+	s.keyset(q)
+	s.write(" ORDER BY ")
+	descending := false
+	for i, o := range q.Order {
+		alias := "o" + fmt.Sprint(i)
+		if q.KeepUnordered {
+			s.write("(", alias, ".v IS NULL), ")
+		}
+		s.write(alias, ".v", direction(o.Descending != q.Before), ", ")
+		descending = o.Descending && !q.KeepUnordered
+	}
+	s.write("e.ref", direction(descending != q.Before), " LIMIT ", id(int64(q.Limit)))
+	if q.Offset > 0 {
+		s.write(" OFFSET ", id(int64(q.Offset)))
+	}
+	var items []Item
+	err = r.query(ctx, s, func(rows *sql.Rows) error {
+		var it Item
+		var value sql.NullString
+		if err := rows.Scan(&it.Ref, &it.Entity, &value); err != nil {
+			return err
+		}
+		it.Value, it.HasValue = value.String, value.Valid
+		items = append(items, it)
+		return nil
+	})
+	if q.Before {
+		slices.Reverse(items)
+	}
+	return items, err
+}
+
+// Count returns how many entities there are, whatever the place and the limit.
+func (r *Reader) Count(ctx context.Context, q Request) (int, error) {
+	s, err := r.statement(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	s.write("SELECT count(*)")
+	if q.KeepUnordered {
+		q.Order = nil
+	}
+	s.from(q)
+	s.conditions(q)
+	n := 0
+	err = r.query(ctx, s, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	return n, err
+}
+
+// refChunk bounds how many refs one statement names.
+const refChunk = 500
+
+// ByRefs returns the JSON texts of the entities with the refs, in their order;
+// nil for one that is not there or that the filter excludes.
+func (r *Reader) ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error) {
+	found := make(map[string][]byte, len(refs))
+	for chunk := range slices.Chunk(refs, refChunk) {
+		s, err := r.statement(ctx, Request{Filter: filter})
+		if err != nil {
+			return nil, err
+		}
+		s.write("SELECT e.ref, e.final FROM entity e WHERE e.final IS NOT NULL AND e.ref IN (", s.list(chunk), ") AND ")
+		s.where(filter)
+		err = r.query(ctx, s, func(rows *sql.Rows) error {
+			var ref string
+			var entity []byte
+			if err := rows.Scan(&ref, &entity); err != nil {
+				return err
+			}
+			found[ref] = entity
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	out := make([][]byte, len(refs))
+	for i, ref := range refs {
+		out[i] = found[ref]
+	}
+	return out, nil
+}
+
+// ByUID returns the JSON text of the entity with the uid, nil if it is not
+// there or the filter excludes it.
+func (r *Reader) ByUID(ctx context.Context, uid string, filter query.Predicate) ([]byte, error) {
+	s, err := r.statement(ctx, Request{Filter: filter})
+	if err != nil {
+		return nil, err
+	}
+	s.write("SELECT e.final FROM entity e WHERE e.final IS NOT NULL AND e.uid = ", s.arg(uid), " AND ")
+	s.where(filter)
+	var entity []byte
+	err = r.query(ctx, s, func(rows *sql.Rows) error { return rows.Scan(&entity) })
+	return entity, err
+}
+
+// Facet is a value of a key, and how many entities have it.
+type Facet struct {
+	Value string `json:"value"`
+	Count int    `json:"count"`
+}
+
+// Facets returns the values of each key, sorted by value, over the entities
+// that meet the filter.
+func (r *Reader) Facets(ctx context.Context, keys []string, filter query.Predicate) (map[string][]Facet, error) {
+	out := make(map[string][]Facet, len(keys))
+	for _, key := range keys {
+		facets, err := r.facet(ctx, strings.ToLower(key), filter)
+		if err != nil {
+			return nil, err
+		}
+		out[key] = facets
+	}
+	return out, nil
+}
+
+func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) ([]Facet, error) {
+	facets := []Facet{}
+	s, err := r.statement(ctx, Request{Filter: filter, Order: []query.Order{{Field: key}}})
+	if err != nil {
+		return nil, err
+	}
+	n, literal := s.keys[key]
+	items := s.itemRows(key)
+	switch {
+	case literal:
+		s.args = nil // those of the item rows are not needed
+		s.write("SELECT COALESCE(s.original, s.value) AS v, count(*) FROM search s WHERE s.key_id = ", id(n), " AND s.value IS NOT NULL")
+		s.restrict("s.entity_id", filter)
+		s.write(" GROUP BY 1 ORDER BY 1")
+	case len(items) > 0:
+		s.write("SELECT 'true', count(DISTINCT i.entity_id) FROM (", strings.Join(items, " UNION ALL "), ") AS i WHERE 1=1")
+		s.restrict("i.entity_id", filter)
+	default:
+		return facets, nil
+	}
+	err = r.query(ctx, s, func(rows *sql.Rows) error {
+		var f Facet
+		if err := rows.Scan(&f.Value, &f.Count); err != nil {
+			return err
+		}
+		if f.Count > 0 {
+			facets = append(facets, f)
+		}
+		return nil
+	})
+	return facets, err
+}
+
+// Node is an entity with those that emitted it.
+type Node struct {
+	Ref     string
+	Entity  []byte
+	Parents []string
+}
+
+// maxAncestors bounds an ancestry.
+const maxAncestors = 10_000
+
+// Ancestry returns the entity and, behind it, all entities that it descends
+// from, each once; nil if the entity is not there. Only final entities count.
+func (r *Reader) Ancestry(ctx context.Context, ref string) ([]Node, error) {
+	var out []Node
+	seen := map[string]bool{ref: true}
+	stack := []string{ref}
+	for len(stack) > 0 && len(out) < maxAncestors {
+		current := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		entities, err := r.ByRefs(ctx, []string{current}, nil)
+		if err != nil {
+			return nil, err
+		}
+		if entities[0] == nil {
+			continue // vanished meanwhile
+		}
+		n := Node{Ref: current, Entity: entities[0], Parents: []string{}}
+		s := &statement{dialect: r.database.Dialect()}
+		s.write("SELECT p.ref FROM entity e JOIN entity_edge g ON g.target_id = e.id JOIN entity p ON p.id = g.parent_id WHERE p.final IS NOT NULL AND e.ref = ",
+			s.arg(current), " ORDER BY p.ref")
+		err = r.query(ctx, s, func(rows *sql.Rows) error {
+			var parent string
+			if err := rows.Scan(&parent); err != nil {
+				return err
+			}
+			n.Parents = append(n.Parents, parent)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+		for _, p := range n.Parents {
+			if !seen[p] {
+				seen[p] = true
+				stack = append(stack, p)
+			}
+		}
+	}
+	return out, nil
+}
+
+// statement begins a statement, with the ids of all keys that q names.
+func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
+	names := map[string]bool{}
+	predicateKeys(q.Filter, names)
+	for _, o := range q.Order {
+		for _, k := range candidates(o.Field) {
+			names[k] = true
+		}
+	}
+	for _, f := range q.FullText.Fields {
+		names[f] = true
+	}
+	keys, err := r.keys.lookup(ctx, r, names)
+	return &statement{dialect: r.database.Dialect(), keys: keys}, err
+}
+
+func direction(descending bool) string {
+	if descending {
+		return " DESC"
+	}
+	return " ASC"
+}
+
+// from writes the tables: the entities, and for each field of the order the
+// smallest value (the largest, if descending) that each has.
+func (s *statement) from(q Request) {
+	s.write(" FROM entity e")
+	for i, o := range q.Order {
+		pick, join := "MIN", " JOIN "
+		if o.Descending {
+			pick = "MAX"
+		}
+		if q.KeepUnordered {
+			join = " LEFT JOIN "
+		}
+		key := int64(-1) // a key that nobody has
+		if n, ok := s.keys[o.Field]; ok {
+			key = n
+		}
+		s.write(join, "(SELECT entity_id, ", pick, "(value) AS v FROM search WHERE key_id = ", id(key),
+			" AND value IS NOT NULL GROUP BY entity_id) o", fmt.Sprint(i), " ON o", fmt.Sprint(i), ".entity_id = e.id")
+		if !q.KeepUnordered {
+			return
+		}
+	}
+}
+
+func (s *statement) conditions(q Request) {
+	s.write(" WHERE e.final IS NOT NULL AND ")
+	s.where(q.Filter)
+	s.fullText(q)
+}
+
+// fullText writes that one of the fields contains the term.
+func (s *statement) fullText(q Request) {
+	if q.FullText.Term == "" {
+		return
+	}
+	fields := q.FullText.Fields
+	if len(fields) == 0 {
+		if len(q.Order) == 0 {
+			// Nothing is searched but the identity of an entity.
+			s.write(" AND e.uid LIKE ", s.arg("%"+escapeLike(q.FullText.Term)+"%"), ` ESCAPE '\'`)
+			return
+		}
+		fields = []string{q.Order[0].Field}
+	}
+	var ids []string
+	for _, f := range fields {
+		if n, ok := s.keys[f]; ok {
+			ids = append(ids, id(n))
+		}
+	}
+	if len(ids) == 0 {
+		s.write(" AND ", s.truth(false))
+		return
+	}
+	s.write(" AND e.id IN (SELECT entity_id FROM search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
+		s.arg("%"+escapeLike(q.FullText.Term)+"%"), ` ESCAPE '\')`)
+}
+
+// keyset writes that the entity lies behind (or before) a place.
+func (s *statement) keyset(q Request) {
+	if q.After == nil {
+		return
+	}
+	descending := len(q.Order) > 0 && q.Order[0].Descending
+	op := ">"
+	if descending != q.Before {
+		op = "<"
+	}
+	if len(q.Order) == 0 {
+		s.write(" AND e.ref ", op, " ", s.arg(q.After.Ref))
+		return
+	}
+	s.write(" AND (o0.v ", op, " ", s.arg(q.After.Value), " OR o0.v = ", s.arg(q.After.Value), " AND e.ref ", op, " ", s.arg(q.After.Ref), ")")
+}
+
+// restrict writes that the column is an entity that meets the filter.
+func (s *statement) restrict(column string, filter query.Predicate) {
+	if filter == nil {
+		return
+	}
+	s.write(" AND ", column, " IN (SELECT e.id FROM entity e WHERE ")
+	s.where(filter)
+	s.write(")")
+}
+
+func (r *Reader) query(ctx context.Context, s *statement, each func(*sql.Rows) error) (err error) {
+	db, err := r.database.DB(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := db.QueryContext(ctx, s.text.String(), s.args...)
+	if err != nil {
+		return fmt.Errorf("reading the catalog: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return fmt.Errorf("reading the catalog: %w", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("reading the catalog: %w", err)
+	}
+	return nil
+}

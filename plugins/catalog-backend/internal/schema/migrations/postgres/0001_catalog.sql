@@ -1,0 +1,116 @@
+-- Times are milliseconds since 1970 (UTC). Refs, keys and values compare by
+-- byte, so that order and prefix search do not depend on the server's locale.
+
+-- An entity from the moment somebody hands it in. "final" is what clients see;
+-- it is NULL until the entity was processed for the first time.
+CREATE TABLE entity (
+    id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    uid              text COLLATE "C" NOT NULL UNIQUE,
+    ref              text COLLATE "C" NOT NULL UNIQUE,
+    location_key     text COLLATE "C",
+    unprocessed      text NOT NULL,
+    unprocessed_hash text NOT NULL,
+    processed        text,
+    result_hash      text,
+    cache            text,
+    errors           text,
+    final            text,
+    final_hash       text,
+    discovered_at    bigint NOT NULL,
+    updated_at       bigint
+);
+
+-- The queue of processing, apart from the wide rows so that claiming work
+-- does not rewrite them. Lane 0 is interactive, 1 new, 2 periodic.
+CREATE TABLE entity_due (
+    entity_id   bigint PRIMARY KEY,
+    lane        smallint NOT NULL,
+    next_at     bigint NOT NULL,
+    lease_until bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+CREATE INDEX entity_due_order ON entity_due (lane, next_at);
+
+-- Entities whose final form has to be built anew.
+CREATE TABLE entity_dirty (
+    entity_id bigint PRIMARY KEY,
+    since     bigint NOT NULL
+) WITH (fillfactor = 50);
+
+-- Who hands an entity in: a provider, or the entity that emitted it.
+CREATE TABLE provider_edge (
+    provider  text COLLATE "C" NOT NULL,
+    target_id bigint NOT NULL,
+    PRIMARY KEY (provider, target_id)
+);
+CREATE INDEX provider_edge_target ON provider_edge (target_id);
+CREATE TABLE entity_edge (
+    parent_id bigint NOT NULL,
+    target_id bigint NOT NULL,
+    PRIMARY KEY (parent_id, target_id)
+);
+CREATE INDEX entity_edge_target ON entity_edge (target_id);
+
+-- Claims that lost: another location key holds the ref. They are taken up
+-- when the holder goes.
+CREATE TABLE entity_claim (
+    ref          text COLLATE "C" NOT NULL,
+    location_key text COLLATE "C" NOT NULL,
+    provider     text COLLATE "C",
+    parent_id    bigint,
+    body         text NOT NULL,
+    claimed_at   bigint NOT NULL,
+    PRIMARY KEY (ref, location_key)
+);
+
+-- Directed triples, owned by the entity whose processing emitted them.
+CREATE TABLE relation (
+    origin_id  bigint NOT NULL,
+    source_ref text COLLATE "C" NOT NULL,
+    type       text COLLATE "C" NOT NULL,
+    target_ref text COLLATE "C" NOT NULL,
+    PRIMARY KEY (origin_id, source_ref, type, target_ref)
+);
+CREATE INDEX relation_source ON relation (source_ref);
+CREATE INDEX relation_target ON relation (target_ref);
+
+-- What an entity depends on beyond its own text ("url:…", "file:…").
+CREATE TABLE refresh_key (
+    entity_id bigint NOT NULL,
+    key       text COLLATE "C" NOT NULL,
+    PRIMARY KEY (entity_id, key)
+);
+CREATE INDEX refresh_key_key ON refresh_key (key);
+
+-- The flattened final entities. A NULL value is one too long to compare.
+-- "original" is set only where it differs from the lower-cased value, and
+-- "item" marks a string of an array: the row (k, v, item) also stands for the
+-- key "k.v" with the value true.
+CREATE TABLE search_key (
+    id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key text COLLATE "C" NOT NULL UNIQUE
+);
+CREATE TABLE search (
+    entity_id bigint NOT NULL,
+    key_id    bigint NOT NULL,
+    value     text COLLATE "C",
+    original  text COLLATE "C",
+    item      boolean NOT NULL
+);
+CREATE INDEX search_value ON search (key_id, value, entity_id);
+CREATE INDEX search_entity ON search (entity_id);
+
+-- Locations that users registered.
+CREATE TABLE location (
+    id         text COLLATE "C" PRIMARY KEY,
+    type       text COLLATE "C" NOT NULL,
+    target     text COLLATE "C" NOT NULL,
+    entity_ref text COLLATE "C" NOT NULL,
+    UNIQUE (type, target)
+);
+
+-- What changed in the final entities, in order; indexes and caches follow it.
+CREATE TABLE entity_change (
+    version   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    entity_id bigint NOT NULL,
+    deleted   boolean NOT NULL
+);

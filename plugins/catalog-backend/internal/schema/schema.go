@@ -1,0 +1,22 @@
+// Package schema holds the tables of the catalog, as migrations for each SQL
+// dialect. ARCHITECTURE.md tells what each table is for and who writes it.
+package schema
+
+import (
+	"embed"
+	"io/fs"
+
+	"github.com/flytower/flytower/core"
+)
+
+//go:embed migrations
+var files embed.FS
+
+// Migrations returns the steps that make the tables.
+func Migrations() core.Migrations {
+	sub, err := fs.Sub(files, "migrations")
+	if err != nil {
+		panic("schema: the embedded migrations are missing: " + err.Error())
+	}
+	return core.Migrations{FS: sub}
+}

@@ -1,0 +1,71 @@
+package catalogcommon
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+)
+
+// Relation is a directed link between two entities, as a processor emits it.
+// The reverse direction is a second Relation. The target need not exist.
+type Relation struct {
+	Source Ref
+	Type   string
+	Target Ref
+}
+
+// EntityRelation is a relation as an entity carries it: seen from its source.
+type EntityRelation struct {
+	Type      string `json:"type"`
+	TargetRef string `json:"targetRef"`
+}
+
+// Relations returns the relations that the entity carries. Items without a
+// type or a target are left out.
+func (e Entity) Relations() []EntityRelation {
+	items, _ := e["relations"].([]any)
+	out := make([]EntityRelation, 0, len(items))
+	for _, item := range items {
+		m, _ := item.(map[string]any)
+		r := EntityRelation{Type: stringAt(m, "type"), TargetRef: stringAt(m, "targetRef")}
+		if r.Type != "" && r.TargetRef != "" {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// SetRelations replaces the relations that the entity carries by the distinct
+// ones of relations, sorted by type and then by target.
+func (e Entity) SetRelations(relations []EntityRelation) {
+	sorted := slices.Clone(relations)
+	slices.SortFunc(sorted, func(a, b EntityRelation) int {
+		if c := jsonvalue.CompareKeys(a.Type, b.Type); c != 0 {
+			return c
+		}
+		return jsonvalue.CompareKeys(a.TargetRef, b.TargetRef)
+	})
+	sorted = slices.Compact(sorted)
+	items := make([]any, len(sorted))
+	for i, r := range sorted {
+		items[i] = map[string]any{"type": r.Type, "targetRef": r.TargetRef}
+	}
+	e["relations"] = items
+}
+
+// RelatedTo returns the targets of the relations of one type, optionally only
+// those of one kind ("" for all). Type and kind are compared without case.
+func (e Entity) RelatedTo(relationType, kind string) []Ref {
+	var out []Ref
+	for _, r := range e.Relations() {
+		if !strings.EqualFold(r.Type, relationType) {
+			continue
+		}
+		ref, err := ParseRef(r.TargetRef, RefDefaults{})
+		if err == nil && (kind == "" || strings.EqualFold(ref.Kind, kind)) {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
