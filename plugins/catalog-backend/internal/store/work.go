@@ -417,3 +417,25 @@ func (t *tx) saveChildren(results []Result) ([]Conflict, error) {
 	}
 	return t.stagedConflicts()
 }
+
+// Renew extends the claims of entities.
+func (s *Store) Renew(ctx context.Context, ids []int64, lease time.Duration) error {
+	return s.setLease(ctx, ids, s.now()+lease.Milliseconds())
+}
+
+// Release gives claims back: the entities are due for anybody at once.
+func (s *Store) Release(ctx context.Context, ids []int64) error { return s.setLease(ctx, ids, 0) }
+
+// Postpone gives a claim back that is to be taken again after a while.
+func (s *Store) Postpone(ctx context.Context, id int64, delay time.Duration) error {
+	return s.setLease(ctx, []int64{id}, s.now()+delay.Milliseconds())
+}
+
+func (s *Store) setLease(ctx context.Context, ids []int64, until int64) error {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	return s.database.WriteTx(ctx, func(raw *sql.Tx) error {
+		t := &tx{Tx: raw, ctx: ctx, store: s, now: s.now()}
+		return t.forIDs("UPDATE entity_due SET lease_until = "+sqltext.ID(until)+" WHERE entity_id IN ", ids, "")
+	})
+}
