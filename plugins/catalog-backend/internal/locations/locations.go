@@ -16,12 +16,12 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
-	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
-	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/api"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
 
 // Registered keeps the locations that users registered, and hands them in.
