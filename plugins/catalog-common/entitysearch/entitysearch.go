@@ -32,6 +32,11 @@ type Row struct {
 	// Null says that there is no value to compare: it is null, or too long. The
 	// key still exists.
 	Null bool
+	// Item says that the value is a string in an array: there is also a row
+	// Key.Value = true.
+	Item bool
+	// Derived marks such a row. A store that keeps Item need not keep it.
+	Derived bool
 }
 
 // Fold is how keys and values are made comparable, on both sides of a search.
@@ -81,6 +86,8 @@ type flattener struct {
 	known     map[identity]struct{}
 	raw       map[string]string // lower-case key to the first original one
 	conflicts []string
+	// what is being emitted is an item of an array, or derived from one
+	item, derived bool
 }
 
 // special are the paths that the walk leaves out.
@@ -101,8 +108,11 @@ func (f *flattener) visit(v any) {
 		f.object(v)
 	case []any:
 		for _, item := range v {
+			s, isString := item.(string)
+			f.item = isString
 			f.visit(item)
-			if s, ok := item.(string); ok {
+			f.item = false
+			if isString {
 				f.member(s)
 			}
 		}
@@ -134,7 +144,9 @@ func (f *flattener) member(s string) {
 	length := len(f.path)
 	f.path = append(append(f.path, '.'), s...)
 	if _, there := f.raw[Fold(string(f.path))]; !there {
+		f.derived = true
 		f.emit(true)
+		f.derived = false
 	}
 	f.path = f.path[:length]
 }
@@ -156,7 +168,7 @@ func (f *flattener) emit(v any) {
 	if tooLong(key) {
 		return
 	}
-	row := Row{Key: key}
+	row := Row{Key: key, Item: f.item, Derived: f.derived}
 	switch v := v.(type) {
 	case nil:
 		row.Null = true
