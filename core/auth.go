@@ -231,8 +231,14 @@ type HTTPAuthService interface {
 	// bad token is an error in any case.
 	Credentials(r *http.Request, allow Allow) (Credentials, error)
 	// IssueUserCookie sets the cookie with the limited token of the user who
-	// sent the request, and returns when it expires.
+	// sent the request, and returns when it expires. If the request has a
+	// cookie of the same user that is good for another five minutes, that one
+	// stays. A caller without credentials gets the cookie removed, and the
+	// zero time is returned; a service is an authentication error.
 	IssueUserCookie(w http.ResponseWriter, r *http.Request) (time.Time, error)
+	// IssueUserCookieFor is IssueUserCookie for credentials that did not come
+	// with the Authorization header of the request.
+	IssueUserCookieFor(w http.ResponseWriter, r *http.Request, who Credentials) (time.Time, error)
 	// ClearUserCookie removes the cookie.
 	ClearUserCookie(w http.ResponseWriter, r *http.Request) error
 }
