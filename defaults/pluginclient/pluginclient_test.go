@@ -51,19 +51,19 @@ func (r *root) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	http.NotFound(w, req)
 }
 
-// discovery places all plugins below one address.
-type discovery struct {
+// places has all plugins below one address.
+type places struct {
 	base      string
 	elsewhere []string
 }
 
-func (d *discovery) BaseURL(_ context.Context, plugin string) (string, error) {
+func (d *places) BaseURL(_ context.Context, plugin string) (string, error) {
 	return d.base + "/api/" + plugin, nil
 }
-func (d *discovery) ExternalBaseURL(ctx context.Context, plugin string) (string, error) {
+func (d *places) ExternalBaseURL(ctx context.Context, plugin string) (string, error) {
 	return d.BaseURL(ctx, plugin)
 }
-func (d *discovery) Elsewhere() []string { return d.elsewhere }
+func (d *places) Elsewhere() []string { return d.elsewhere }
 
 // issuer issues tokens that tell what they were issued for.
 type issuer struct {
@@ -112,7 +112,7 @@ func both(t *testing.T, h http.Handler) []form {
 			}
 		})
 		tokens := &issuer{now: time.Now, life: time.Hour}
-		return form{name, pluginclient.New(shared, tokens, &discovery{base: srv.URL}), tokens}
+		return form{name, pluginclient.New(shared, tokens, &places{base: srv.URL}), tokens}
 	}
 	return []form{
 		make("memory", plugins, pluginclient.WithNetwork(noNetwork{t})),
@@ -310,7 +310,7 @@ func TestWhereRequestsGo(t *testing.T) {
 	plugins := &root{mounts: map[string]http.Handler{"/api/here": local, "/api/moved": local, "/api/here-too": local}}
 	shared := pluginclient.NewShared(plugins, func() []string { return []string{"here", "moved", "starting"} }, slog.New(slog.DiscardHandler), pluginclient.WithNetwork(network))
 	t.Cleanup(func() { _ = shared.Close(context.Background()) })
-	c := pluginclient.New(shared, &issuer{}, &discovery{base: "http://own:7007", elsewhere: []string{"moved"}})
+	c := pluginclient.New(shared, &issuer{}, &places{base: "http://own:7007", elsewhere: []string{"moved"}})
 
 	for plugin, want := range map[string]bool{"here": true, "moved": false, "starting": true, "far": false, "": false, "HERE/x": false} {
 		if c.Local(plugin) != want {
@@ -378,7 +378,7 @@ func TestTokensAreUsedAgainForTheSameCallerOnly(t *testing.T) {
 	plugins := &root{mounts: map[string]http.Handler{"/api/a": echo, "/api/b": echo}}
 	shared := pluginclient.NewShared(plugins, nil, slog.New(slog.DiscardHandler), pluginclient.WithClock(clock), pluginclient.WithNetwork(noNetwork{t}))
 	t.Cleanup(func() { _ = shared.Close(context.Background()) })
-	c := pluginclient.New(shared, tokens, &discovery{base: "http://own"})
+	c := pluginclient.New(shared, tokens, &places{base: "http://own"})
 	call := func(plugin string, as core.Credentials) string {
 		if err := c.Call(t.Context(), core.PluginRequest{Plugin: plugin, Path: "/", As: as}, nil); err != nil {
 			t.Fatal(err)
@@ -482,7 +482,7 @@ func TestUnreachablePeer(t *testing.T) {
 	l.Close()
 	shared := pluginclient.NewShared(nil, nil, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { _ = shared.Close(context.Background()) })
-	c := pluginclient.New(shared, &issuer{}, &discovery{base: "http://" + addr})
+	c := pluginclient.New(shared, &issuer{}, &places{base: "http://" + addr})
 	if err := c.Call(t.Context(), core.PluginRequest{Plugin: "peer", Path: "/"}, nil); err == nil || !strings.Contains(err.Error(), `"peer"`) {
 		t.Errorf("got %v", err)
 	}
@@ -502,7 +502,7 @@ func BenchmarkCall(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			shared := pluginclient.NewShared(at, nil, slog.New(slog.DiscardHandler))
 			defer func() { _ = shared.Close(context.Background()) }()
-			c := pluginclient.New(shared, &issuer{now: time.Now, life: time.Hour}, &discovery{base: srv.URL})
+			c := pluginclient.New(shared, &issuer{now: time.Now, life: time.Hour}, &places{base: srv.URL})
 			as := core.ServiceCredentials("plugin:me", core.Token{}, nil, nil)
 			b.ReportAllocs()
 			for b.Loop() {
