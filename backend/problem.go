@@ -113,7 +113,7 @@ func (e *MissingExtensionPointError) Remedy() string {
 
 // DuplicateError: two features claim one id.
 type DuplicateError struct {
-	Kind          string // "plugin", "module", "extension point" or "service factory"
+	Kind          string // "plugin", "module", "extension point", "service factory" or "decorator"
 	ID            string // a module's id is "<plugin>/<module>"
 	First, Second Site
 	FirstAdded    string // where they were added to the backend, if known
@@ -138,6 +138,8 @@ func (e *DuplicateError) Remedy() string {
 		return "add one factory; to change an implementation instead of replacing it, use Decorate"
 	case "extension point":
 		return "offer it once"
+	case "decorator":
+		return "add it once"
 	}
 	return "add it once, or give one of them another id"
 }
@@ -350,7 +352,7 @@ func (e *DeclarePanicError) Remedy() string {
 // NilFunctionError: a function that the backend has to call is nil.
 type NilFunctionError struct {
 	At       Site
-	Function string // "declare", "init", "make", "load", "root context" or "offer"
+	Function string // "declare", "init", "make", "load", "root context", "offer" or "wrap"
 }
 
 func (e *NilFunctionError) Error() string {
@@ -367,6 +369,8 @@ func (e *NilFunctionError) Remedy() string {
 		return "pass a declare function"
 	case "offer":
 		return "pass OfferFunc a function"
+	case "wrap":
+		return "pass DecorateExtensionPoint a function"
 	}
 	return "return a function from declare, if only one that does nothing"
 }

@@ -249,6 +249,28 @@ func TestEagerAndLazy(t *testing.T) {
 	}
 }
 
+func TestEagerMultitonsAndDecorators(t *testing.T) {
+	t.Parallel()
+	j := &journal{}
+	many := backend.NewRootMultiServiceRef[int]("test.many")
+	one := func(line string, opts ...backend.FactoryOption) backend.Feature {
+		return backend.NewRootServiceFactory(many, func(*backend.RootEnv) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { j.add(line); return 0, nil }
+		}, opts...)
+	}
+	start(t, one("first"), one("second", backend.Lazy()))
+	if j.String() != "first second" {
+		t.Errorf("made %q, want both: the first factory decides for all", j)
+	}
+	k := &journal{}
+	start(t, rootValue(rootA, 1), backend.DecorateRoot(rootA, func(_ *backend.RootEnv, inner func() int) backend.MakeFunc[int] {
+		return func(context.Context) (int, error) { k.add("decorator"); return inner(), nil }
+	}))
+	if k.String() != "decorator" {
+		t.Error("the decorator of an eager service was not made")
+	}
+}
+
 func TestDecorators(t *testing.T) {
 	t.Parallel()
 	ref := backend.NewServiceRef[string]("test.text")

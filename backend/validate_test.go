@@ -113,6 +113,12 @@ var wiringCases = []struct {
 	{"duplicate-factory", func(b *backend.Backend) {
 		b.Add(intFactory(serviceA), intFactory(serviceA))
 	}, is[*backend.DuplicateError]},
+	{"duplicate-decorator", func(b *backend.Backend) {
+		d := backend.Decorate(serviceA, func(_ *backend.FactoryEnv, inner func() int) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { return inner(), nil }
+		})
+		b.Add(intFactory(serviceA), d, d)
+	}, is[*backend.DuplicateError]},
 	{"service-cycle", func(b *backend.Backend) {
 		b.Add(intFactory(serviceA, serviceB), intFactory(serviceB, serviceC), intFactory(serviceC, serviceA))
 	}, is[*backend.CycleError]},
@@ -221,6 +227,7 @@ var wiringCases = []struct {
 				}),
 			backend.NewFeatureLoader("no-load", func(*backend.RootEnv) backend.LoadFunc { return nil }),
 			backend.NewFeatureLoader("no-declare", nil),
+			backend.DecorateExtensionPoint(backend.NewExtensionPoint[int]("no-offer", "point"), nil),
 			needing("no-offer", func(env *backend.PluginEnv) {
 				backend.NewExtensionPoint[int]("no-offer", "point").OfferFunc(env, nil)
 			}),
