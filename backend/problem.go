@@ -22,6 +22,9 @@ type Problem interface {
 	Remedy() string // what to do about it
 }
 
+// maxSites bounds how many declarations a message lists for one problem.
+const maxSites = 10
+
 // ValidationError holds every problem of a wiring.
 type ValidationError struct{ Problems []Problem }
 
@@ -35,7 +38,12 @@ func (e *ValidationError) Error() string {
 	}
 	for i, p := range e.Problems {
 		fmt.Fprintf(&b, "\n%d. %s", i+1, indent(p.Error()))
-		for _, s := range p.Sites() {
+		sites := p.Sites()
+		for k, s := range sites {
+			if k == maxSites {
+				fmt.Fprintf(&b, "\n     and %d more", len(sites)-maxSites)
+				break
+			}
 			fmt.Fprintf(&b, "\n     at %s: %s", s.Source, s.What)
 		}
 		if r := p.Remedy(); r != "" {

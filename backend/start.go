@@ -62,7 +62,7 @@ func (b *Backend) Start(ctx context.Context) error {
 
 	cause := b.start(startCtx)
 	keepMaking()
-	err := b.conclude(ctx, cause)
+	err := b.conclude(startCtx, cause)
 	b.run.Lock()
 	phase := PhaseStarted
 	if err != nil {
