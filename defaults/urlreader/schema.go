@@ -7,6 +7,7 @@ const ConfigSchema = `{
  "properties": {
   "backend": {
    "type": "object",
+   "description": "Settings of the backend.",
    "properties": {
     "workingDirectory": {
      "type": "string",
