@@ -360,6 +360,44 @@ func TestHooksMayUseTheBackend(t *testing.T) {
 	})
 }
 
+func TestPolicyThatPanicsFailsTheStart(t *testing.T) {
+	t.Parallel()
+	b := backend.New().Add(emptyPlugin("p"), rootValue(backend.StartupPolicies, backend.StartupPolicy{
+		PluginMayFail: func(string) bool { panic("no config") },
+	}))
+	if err := b.Start(t.Context()); !is[*backend.PanicError](err) {
+		t.Errorf("Start = %v, want the panic", err)
+	}
+}
+
+func TestConcurrentGets(t *testing.T) {
+	t.Parallel()
+	lazy := backend.NewRootServiceRef[int]("test.lazy").WithDefault(func(ref backend.RootServiceRef[int]) backend.ServiceFactory {
+		return backend.NewRootServiceFactory(ref, func(env *backend.RootEnv) backend.MakeFunc[int] {
+			a := rootA.From(env)
+			return func(context.Context) (int, error) { return a() + 1, nil }
+		})
+	})
+	b := start(t, rootValue(rootA, 1), intFactory(serviceA), emptyPlugin("p"),
+		backend.Decorate(serviceA, func(_ *backend.FactoryEnv, inner func() int) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { return inner() + 10, nil }
+		}))
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if v, err := backend.Get(b, lazy); v != 2 || err != nil {
+				t.Errorf("Get = %d, %v", v, err)
+			}
+			if v, err := backend.GetFor(b, "p", serviceA); v != 11 || err != nil {
+				t.Errorf("GetFor = %d, %v", v, err)
+			}
+			b.Graph()
+			b.Status()
+		})
+	}
+	wg.Wait()
+}
+
 func TestManyGoroutinesLeaveNoRecord(t *testing.T) {
 	t.Parallel()
 	b := start(t, withLifecycle("p", func(l backend.Lifecycle) error {

@@ -19,11 +19,16 @@ func (b *Backend) load(ctx context.Context, w *wiring) (*wiring, error) {
 	return w, w.err()
 }
 
+// maxLoaderDepth bounds how deep feature loaders may nest: one that yields
+// itself would never end.
+const maxLoaderDepth = 32
+
 // loading is a run of the feature loaders.
 type loading struct {
 	b       *Backend
 	yielded []added
 	late    []Problem
+	depth   int
 }
 
 // resolve makes the graph of what has been yielded so far: for the loader that
@@ -42,6 +47,10 @@ func (r *loading) resolve(next *loader) *wiring {
 // one runs a loader and takes in what it yields.
 func (r *loading) one(ctx context.Context, l *loader) error {
 	b := r.b
+	if r.depth++; r.depth > maxLoaderDepth {
+		return &LoaderError{l.site(), fmt.Errorf("feature loaders are nested more than %d deep; does one yield itself?", maxLoaderDepth)}
+	}
+	defer func() { r.depth-- }()
 	w := r.resolve(l)
 	if err := w.err(); err != nil {
 		return err
