@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -77,11 +78,13 @@ func (p plan) interval(now time.Time) time.Duration {
 	switch {
 	case p.next != nil:
 		first := p.next(now)
-		return p.next(first).Sub(first)
+		if second := p.next(first); second.After(first) {
+			return second.Sub(first)
+		}
 	case p.every > 0:
 		return p.every
 	}
-	return time.Duration(1<<63 - 1)
+	return math.MaxInt64
 }
 
 func newSettings(s core.Schedule, zone *time.Location) (settings, plan, error) {
