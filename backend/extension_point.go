@@ -79,9 +79,14 @@ func (e ExtensionPoint[T]) Offer(env Offerer, impl T) {
 
 // OfferFunc offers one value per module that uses the extension point. The
 // [ModuleContext] says which module it is for, and lets the plugin report
-// later that what the module contributed does not work.
+// later that what the module contributed does not work. Calls of the make
+// functions of one plugin do not overlap.
 func (e ExtensionPoint[T]) OfferFunc(env Offerer, make func(ModuleContext) T) {
-	addOffer(env.offererScope(), e.p, func(c ModuleContext) any { return make(c) })
+	var m func(ModuleContext) any
+	if make != nil {
+		m = func(c ModuleContext) any { return make(c) }
+	}
+	addOffer(env.offererScope(), e.p, m)
 }
 
 func addOffer(d *declaration, p *point, make func(ModuleContext) any) {

@@ -163,9 +163,13 @@ func (e *CycleError) Error() string {
 
 // Sites returns the steps of the path.
 func (e *CycleError) Sites() []Site {
+	verb := " needs "
+	if e.Kind == "module" {
+		verb = " waits for "
+	}
 	sites := make([]Site, 0, len(e.Path))
 	for i, s := range e.Path[:max(len(e.Path)-1, 0)] {
-		sites = append(sites, Site{s.What + " needs " + e.Path[i+1].What, s.Source})
+		sites = append(sites, Site{s.What + verb + e.Path[i+1].What, s.Source})
 	}
 	return sites
 }
@@ -326,16 +330,17 @@ func (e *ImpureDeclareError) Remedy() string {
 // DeclarePanicError: a declare function panicked.
 type DeclarePanicError struct {
 	At    Site
-	Value any
-	Stack []byte
+	Panic *PanicError
 }
 
 func (e *DeclarePanicError) Error() string {
-	return fmt.Sprintf("the declare function of %s panicked: %v", e.At.What, e.Value)
+	return fmt.Sprintf("the declare function of %s panicked: %v", e.At.What, e.Panic.Value)
 }
 
-// Sites returns the declaration.
-func (e *DeclarePanicError) Sites() []Site { return []Site{e.At} }
+// Sites returns the declaration, and where it panicked.
+func (e *DeclarePanicError) Sites() []Site {
+	return []Site{e.At, {"panicked here", e.Panic.Source}}
+}
 
 // Remedy says what declare functions are for.
 func (e *DeclarePanicError) Remedy() string {
@@ -345,7 +350,7 @@ func (e *DeclarePanicError) Remedy() string {
 // NilFunctionError: a function that the backend has to call is nil.
 type NilFunctionError struct {
 	At       Site
-	Function string // "declare", "init", "make", "load" or "root context"
+	Function string // "declare", "init", "make", "load", "root context" or "offer"
 }
 
 func (e *NilFunctionError) Error() string {
@@ -357,8 +362,11 @@ func (e *NilFunctionError) Sites() []Site { return []Site{e.At} }
 
 // Remedy says what to return.
 func (e *NilFunctionError) Remedy() string {
-	if e.Function == "declare" {
+	switch e.Function {
+	case "declare":
 		return "pass a declare function"
+	case "offer":
+		return "pass OfferFunc a function"
 	}
 	return "return a function from declare, if only one that does nothing"
 }

@@ -19,6 +19,8 @@ type pluginRun struct {
 	completed []*moduleRun // in the order of completion; guarded by board.mu
 	progress               // guarded by board.mu
 
+	offering sync.Mutex // held while an extension point makes a value
+
 	mu        sync.Mutex
 	instances map[*install]*future
 }
@@ -49,12 +51,17 @@ func (b *Backend) Start(ctx context.Context) error {
 		return fmt.Errorf("start the backend: it is %s; a backend starts once", b.phase)
 	}
 	b.phase = PhaseStarting
-	b.startCtx, b.cancel = context.WithCancelCause(ctx)
+	startCtx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	b.giveUp = giveUp
+	b.makeCtx, b.endMake = context.WithCancelCause(context.WithoutCancel(ctx))
 	b.run.Unlock()
+	keepMaking := context.AfterFunc(startCtx, func() { b.endMake(context.Cause(startCtx)) })
 	now := time.Now()
 	b.board.update(func() { b.board.phase, b.board.startedAt, b.result.BeginAt = PhaseStarting, now, now })
 
-	cause := b.start(b.startCtx)
+	cause := b.start(startCtx)
+	keepMaking()
 	err := b.conclude(ctx, cause)
 	b.run.Lock()
 	phase := PhaseStarted
@@ -72,6 +79,9 @@ func (b *Backend) Start(ctx context.Context) error {
 			b.board.stoppedAt = time.Now()
 		}
 	})
+	if err != nil {
+		b.awaitSubscribers(ctx)
+	}
 	return err
 }
 
@@ -85,14 +95,13 @@ func (b *Backend) conclude(ctx context.Context, cause error) error {
 			b.result.Outcome = OutcomeFailure
 		}
 	})
-	var invalid *ValidationError
-	if errors.As(cause, &invalid) && b.policy.StopTimeout == 0 {
+	if b.live.Load() == nil {
 		return cause // nothing has run
 	}
 	if r := b.Result(); r.Outcome == OutcomeFailure {
 		err := &StartupError{Result: r, Cause: cause}
 		b.log().ErrorContext(ctx, "backend startup failed, stopping what has started", "type", "initialization", "error", err.Error())
-		b.cancel(errStopping)
+		b.endMake(errStopping)
 		err.Stop = b.shutdown(context.WithoutCancel(ctx), false)
 		return err
 	}
@@ -118,14 +127,18 @@ func (b *Backend) disallowed() bool {
 // start runs the start. Failures of plugins are on the board; the error is any
 // other failure.
 func (b *Backend) start(ctx context.Context) error {
-	if err := b.Validate(); err != nil {
+	w := b.resolved()
+	if err := w.err(); err != nil {
 		return err
 	}
 	b.policy = StartupPolicy{}.withDefaults()
-	if err := b.load(ctx); err != nil {
-		return err
+	b.live.Store(w)
+	if len(w.loaders) > 0 {
+		var err error
+		if w, err = b.load(ctx, w); err != nil {
+			return err
+		}
 	}
-	w := b.resolved()
 	if err := b.prepare(ctx, w); err != nil {
 		return err
 	}
@@ -142,7 +155,7 @@ func (b *Backend) prepare(ctx context.Context, w *wiring) error {
 	logger := &value[*slog.Logger]{}
 	policy := &value[StartupPolicy]{}
 	needs := []*need{{service: RootLogger.s, slot: logger, optional: true}, {service: StartupPolicies.s, slot: policy}}
-	err := b.bounded(ctx, "the root logger and the startup policy", b.policy.InitTimeout, func(ctx context.Context) error {
+	err := b.bounded(ctx, "the root logger and the startup policy", b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		return b.fill(ctx, needs, nil, owner{})
 	})
 	if err != nil {
@@ -187,7 +200,7 @@ func (b *Backend) startRoot(ctx context.Context, w *wiring) error {
 	var wg sync.WaitGroup
 	for i, in := range eager {
 		wg.Go(func() {
-			errs[i] = b.bounded(ctx, in.f.String(), b.policy.InitTimeout, func(ctx context.Context) error {
+			errs[i] = b.bounded(ctx, in.f.String(), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 				_, err := b.instance(ctx, in, nil)
 				return err
 			})
@@ -229,7 +242,13 @@ func (b *Backend) startPlugins(ctx context.Context, w *wiring) {
 func (b *Backend) startPlugin(ctx context.Context, p *pluginRun, eager []*install) {
 	b.board.update(func() { p.state, p.begin = StateStarting, time.Now() })
 	err := b.startEager(ctx, p, eager)
-	if err == nil {
+	if err != nil {
+		b.board.update(func() {
+			for _, m := range p.modules {
+				m.state = StateStopped // it will not start
+			}
+		})
+	} else {
 		var wg sync.WaitGroup
 		for _, m := range p.modules {
 			wg.Go(func() { b.startModule(ctx, p, m) })
@@ -256,7 +275,7 @@ func (b *Backend) startEager(ctx context.Context, p *pluginRun, eager []*install
 	if len(eager) == 0 {
 		return nil
 	}
-	return b.bounded(ctx, fmt.Sprintf("making the eager services of plugin %q", p.id), b.policy.InitTimeout, func(ctx context.Context) error {
+	return b.bounded(ctx, fmt.Sprintf("making the eager services of plugin %q", p.id), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		errs := make([]error, len(eager))
 		var wg sync.WaitGroup
 		for i, in := range eager {
@@ -301,7 +320,7 @@ func (b *Backend) startModule(ctx context.Context, p *pluginRun, m *moduleRun) {
 func (b *Backend) init(ctx context.Context, p *pluginRun, part *part, m *moduleRun) error {
 	d := part.decl.first
 	what := "init of " + part.String()
-	return b.bounded(ctx, what, b.policy.InitTimeout, func(ctx context.Context) error {
+	return b.bounded(ctx, what, b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		if err := b.fill(ctx, d.needs, p, owner{name: part.String()}); err != nil {
 			return err
 		}
@@ -319,7 +338,7 @@ func (b *Backend) init(ctx context.Context, p *pluginRun, part *part, m *moduleR
 
 // fillPoints gives a module the extension points that it needs.
 func (b *Backend) fillPoints(p *pluginRun, m *moduleRun, needs []*need) error {
-	w := b.resolved()
+	w := b.live.Load()
 	c := ModuleContext{plugin: p.id, module: m.part.module, report: func(err error) { b.reportFailure(p, m, err) }}
 	for _, n := range needs {
 		if n.point == nil {
@@ -331,6 +350,8 @@ func (b *Backend) fillPoints(p *pluginRun, m *moduleRun, needs []*need) error {
 			continue
 		}
 		err := p.lifecycle.guard(fmt.Sprintf("extension point %q", n.point.id), func() error {
+			p.offering.Lock()
+			defer p.offering.Unlock()
 			v := of.make(c)
 			for _, d := range w.wrappers[n.point.id] {
 				var err error
