@@ -21,15 +21,21 @@ type Backend struct {
 	wiring   *wiring
 	installs map[*factory]*install
 	parts    map[*unit]*part
-	sealed   bool // Start or Stop was called
+	loaders  map[*loader]*declared
+	sealed   bool    // Start or Stop was called
+	yielded  []added // by feature loaders
+	wanted   []*need // by Get and GetFor
 
-	run      sync.Mutex // guards the fields below
-	phase    string
-	started  chan struct{} // closed when Start has returned
-	stopped  chan struct{} // closed when Stop has run
-	stopErr  error
-	cancel   context.CancelCauseFunc // gives a running start up
-	startCtx context.Context
+	run     sync.Mutex // guards the fields below
+	phase   string
+	started chan struct{} // closed when Start has returned
+	stopped chan struct{} // closed when Stop has run
+	stopErr error
+	giveUp  context.CancelCauseFunc // ends a running start
+
+	live    atomic.Pointer[wiring]  // the graph that instances are made of
+	makeCtx context.Context         // of instances; they outlive the start
+	endMake context.CancelCauseFunc // ends makeCtx
 
 	board     board
 	result    Result       // guarded by board.mu, as is completed
@@ -48,6 +54,7 @@ type added struct {
 	feature   Feature
 	pc        uintptr
 	via       *loader // the feature loader that yielded it, or nil
+	path      string  // which of its features it is
 	isDefault bool
 }
 
@@ -68,7 +75,7 @@ func WithDefaults(fs ...ServiceFactory) Option {
 // New returns a backend without features.
 func New(opts ...Option) *Backend {
 	b := &Backend{
-		installs: map[*factory]*install{}, parts: map[*unit]*part{},
+		installs: map[*factory]*install{}, parts: map[*unit]*part{}, loaders: map[*loader]*declared{},
 		phase: PhaseNew, started: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	b.board.phase = PhaseNew
@@ -120,7 +127,7 @@ func (b *Backend) resolved() *wiring {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.wiring == nil {
-		b.wiring = b.resolve(nil, false)
+		b.wiring = b.resolve(nil, nil, nil, false)
 	}
 	return b.wiring
 }
@@ -132,6 +139,10 @@ func (b *Backend) log() *slog.Logger {
 	}
 	return slog.New(slog.DiscardHandler)
 }
+
+// Instance describes the backend; unlike [InstanceMetadata] it can be asked
+// before the start, by commands that look at the wiring.
+func (b *Backend) Instance() Instance { return instanceView{b} }
 
 // ErrNotStarted is returned for what needs a started backend.
 var ErrNotStarted = errors.New("the backend is not started")
@@ -156,8 +167,9 @@ func (b *Backend) get(plugin string, s *service, to slot) error {
 	if s == nil {
 		return errors.New("get a service: the reference is a zero value")
 	}
+	pc := callerPC(1)
 	b.run.Lock()
-	phase, ctx := b.phase, b.startCtx
+	phase := b.phase
 	b.run.Unlock()
 	if phase != PhaseStarted {
 		return fmt.Errorf("get service %q: %w", s.id, ErrNotStarted)
@@ -168,6 +180,25 @@ func (b *Backend) get(plugin string, s *service, to slot) error {
 			return fmt.Errorf("get service %q: plugin %q is not installed", s.id, plugin)
 		}
 	}
-	d := &declaration{needs: []*need{{service: s, slot: to}}}
-	return b.fill(ctx, d.needs, p, owner{})
+	n := &need{service: s, slot: to, pc: pc}
+	if node := b.live.Load().nodes[s.id]; node == nil || !node.used || node.service != s {
+		if err := b.want(n); err != nil {
+			return fmt.Errorf("get service %q: %w", s.id, err)
+		}
+	}
+	return b.fill(b.makeCtx, []*need{n}, p, owner{})
+}
+
+// want adds a need that no feature has to the graph.
+func (b *Backend) want(n *need) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wanted := append(b.wanted[:len(b.wanted):len(b.wanted)], n)
+	w := b.resolve(b.yielded, wanted, nil, true)
+	if err := w.err(); err != nil {
+		return err
+	}
+	b.wanted, b.wiring = wanted, w
+	b.live.Store(w)
+	return nil
 }

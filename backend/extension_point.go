@@ -79,9 +79,14 @@ func (e ExtensionPoint[T]) Offer(env Offerer, impl T) {
 
 // OfferFunc offers one value per module that uses the extension point. The
 // [ModuleContext] says which module it is for, and lets the plugin report
-// later that what the module contributed does not work.
+// later that what the module contributed does not work. Calls of the make
+// functions of one plugin do not overlap.
 func (e ExtensionPoint[T]) OfferFunc(env Offerer, make func(ModuleContext) T) {
-	addOffer(env.offererScope(), e.p, func(c ModuleContext) any { return make(c) })
+	var m func(ModuleContext) any
+	if make != nil {
+		m = func(c ModuleContext) any { return make(c) }
+	}
+	addOffer(env.offererScope(), e.p, m)
 }
 
 func addOffer(d *declaration, p *point, make func(ModuleContext) any) {
@@ -130,8 +135,12 @@ func (*pointDecorator) feature() {}
 // DecorateExtensionPoint returns a feature that wraps what an extension point
 // gives to each module. Several apply in the order in which they were added.
 func DecorateExtensionPoint[T any](ep ExtensionPoint[T], wrap func(ModuleContext, T) (T, error)) Feature {
-	return &pointDecorator{point: ep.p, pc: callerPC(0), wrap: func(c ModuleContext, v any) (any, error) {
-		t, _ := v.(T)
-		return wrap(c, t)
-	}}
+	d := &pointDecorator{point: ep.p, pc: callerPC(0)}
+	if wrap != nil {
+		d.wrap = func(c ModuleContext, v any) (any, error) {
+			t, _ := v.(T)
+			return wrap(c, t)
+		}
+	}
+	return d
 }

@@ -8,21 +8,18 @@ import (
 // factory makes a service; a decorator is a factory that also gets the value
 // that it wraps.
 type factory struct {
-	service    *service
-	eager      bool
-	pc         uintptr
-	nilDeclare bool
-	decorator  bool
-	root       func(*declaration)         // root context, may be nil
-	declare    func(*declaration, *extra) // fills the declaration
+	service     *service
+	eager       bool
+	pc          uintptr
+	nilDeclare  bool
+	decorator   bool
+	root        func(*declaration)         // root context, may be nil
+	declare     func(*declaration, *extra) // fills the declaration
+	name        string                     // for messages
+	serviceName string
 }
 
-func (f *factory) String() string {
-	if f.decorator {
-		return fmt.Sprintf("decorator of service %q", f.service.id)
-	}
-	return fmt.Sprintf("factory of service %q", f.service.id)
-}
+func (f *factory) String() string { return f.name }
 
 func (f *factory) site() Site { return Site{f.String(), sourceOf(f.pc)} }
 
@@ -62,6 +59,8 @@ func newFactory(s *service, pc uintptr, nilDeclare bool, opts []FactoryOption) *
 		s = &service{}
 	}
 	f := &factory{service: s, pc: pc, nilDeclare: nilDeclare, eager: s.scope == rootScope}
+	f.serviceName = fmt.Sprintf("service %q", s.id)
+	f.name = "factory of " + f.serviceName
 	for _, o := range opts {
 		o(f)
 	}
@@ -113,7 +112,7 @@ func (decorator) feature() {}
 // last one is what consumers see.
 func Decorate[T any](ref ServiceRef[T], declare func(env *FactoryEnv, inner func() T) MakeFunc[T]) Feature {
 	f := newFactory(ref.s, callerPC(0), declare == nil, nil)
-	f.decorator = true
+	f.decorator, f.name = true, "decorator of "+f.serviceName
 	f.declare = func(d *declaration, x *extra) { setRun(d, declare(&FactoryEnv{d}, extraGetter[T](x))) }
 	return decorator{f}
 }
@@ -121,7 +120,7 @@ func Decorate[T any](ref ServiceRef[T], declare func(env *FactoryEnv, inner func
 // DecorateRoot is [Decorate] for a root scoped service.
 func DecorateRoot[T any](ref RootServiceRef[T], declare func(env *RootEnv, inner func() T) MakeFunc[T]) Feature {
 	f := newFactory(ref.s, callerPC(0), declare == nil, nil)
-	f.decorator = true
+	f.decorator, f.name = true, "decorator of "+f.serviceName
 	f.declare = func(d *declaration, x *extra) { setRun(d, declare(&RootEnv{d}, extraGetter[T](x))) }
 	return decorator{f}
 }

@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Feature is what [Backend.Add] adds: a plugin, a module, a service factory, a
@@ -41,7 +42,7 @@ func (u *unit) isModule() bool { return u.module != "" }
 
 func (u *unit) String() string {
 	if u.isModule() {
-		return fmt.Sprintf("module %q of plugin %q", u.module, u.plugin)
+		return fmt.Sprintf("module %q of plugin %q", strings.TrimSpace(u.module), u.plugin)
 	}
 	return fmt.Sprintf("plugin %q", u.plugin)
 }

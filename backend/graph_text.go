@@ -69,7 +69,8 @@ func (g Graph) Text(w io.Writer) error {
 		if n := len(s.Decorators); n > 0 {
 			notes = append(notes, fmt.Sprintf("decorated %d times", n))
 		}
-		fmt.Fprintf(out, "service %s  (%s)  %s\n", s.ID, strings.Join(notes, ", "), strings.Join(s.Sources, ", "))
+		line := fmt.Sprintf("service %s  (%s)  %s", s.ID, strings.Join(notes, ", "), strings.Join(s.Sources, ", "))
+		fmt.Fprintln(out, strings.TrimRight(line, " "))
 		list("    ", "service:"+s.ID, EdgeNeeds, "needs ")
 	}
 	for _, warning := range g.Warnings {

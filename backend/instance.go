@@ -120,12 +120,12 @@ func (b *Backend) make(in *install, p *pluginRun) (any, error) {
 }
 
 func (b *Backend) tryMake(in *install, p *pluginRun) (any, error) {
-	ctx := b.startCtx
+	ctx := b.makeCtx
 	d, err := in.take(b)
 	if err != nil {
 		return nil, err
 	}
-	who := owner{name: fmt.Sprintf("service %q", in.f.service.id)}
+	who := owner{name: in.f.serviceName}
 	if in.root != nil {
 		root, err := in.rootCtx.get(ctx, in.f, func() (any, error) { return b.makeRoot(in, who) })
 		if err != nil {
@@ -145,7 +145,7 @@ func (b *Backend) tryMake(in *install, p *pluginRun) (any, error) {
 
 // makeRoot makes the root context of a factory.
 func (b *Backend) makeRoot(in *install, who owner) (any, error) {
-	return b.runMake(b.startCtx, in.root.first, nil, who, "root context of "+in.f.String())
+	return b.runMake(b.makeCtx, in.root.first, nil, who, "root context of "+in.f.String())
 }
 
 func (b *Backend) runMake(ctx context.Context, d *declaration, p *pluginRun, who owner, where string) (v any, err error) {
@@ -169,24 +169,45 @@ func (b *Backend) inner(ctx context.Context, in *install, p *pluginRun) (any, er
 }
 
 // fill gives needs their values. What is not yet there is made, at once where
-// it is independent.
+// it is independent. Built-in services come last: by then everything that the
+// consumer needs has been made, which gives the consumer its place in the
+// order of dependency.
 func (b *Backend) fill(ctx context.Context, needs []*need, p *pluginRun, who owner) error {
-	w := b.resolved()
-	var pending []*need
+	w := b.live.Load()
+	var pending, own []*need
 	for _, n := range needs {
 		if n.point != nil {
 			continue // filled by the module
 		}
 		node := w.nodes[n.service.id]
 		switch {
+		case node == nil && !n.optional && !n.service.multi:
+			return &ValidationError{[]Problem{&MissingServiceError{Service: n.service.id, Scope: n.service.scope.String()}}}
 		case node == nil:
 			n.slot.putNone()
-		case node.builtIn && len(node.decorators) == 0:
-			n.slot.put(b.builtInValue(node, p, b.owned(who)))
+		case node.builtIn:
+			own = append(own, n)
 		default:
 			pending = append(pending, n)
 		}
 	}
+	if err := b.fillPending(ctx, w, pending, p); err != nil {
+		return err
+	}
+	if len(own) > 0 {
+		who.seq = b.seq.Add(1)
+	}
+	for _, n := range own {
+		v, err := b.builtInValue(ctx, w.nodes[n.service.id], p, who)
+		if err != nil {
+			return err
+		}
+		n.slot.put(v)
+	}
+	return nil
+}
+
+func (b *Backend) fillPending(ctx context.Context, w *wiring, pending []*need, p *pluginRun) error {
 	if len(pending) == 0 {
 		return nil
 	}
@@ -195,12 +216,12 @@ func (b *Backend) fill(ctx context.Context, needs []*need, p *pluginRun, who own
 	for i, n := range pending {
 		node := w.nodes[n.service.id]
 		if i == len(pending)-1 || b.allReady(node, p) {
-			errs[i] = b.fillOne(ctx, n, node, p, who)
+			errs[i] = b.fillOne(ctx, n, node, p)
 			continue
 		}
 		wg.Go(func() {
 			errs[i] = errExited
-			errs[i] = b.fillOne(ctx, n, node, p, who)
+			errs[i] = b.fillOne(ctx, n, node, p)
 		})
 	}
 	wg.Wait()
@@ -224,70 +245,67 @@ func (b *Backend) allReady(node *node, p *pluginRun) bool {
 	return true
 }
 
-func (b *Backend) fillOne(ctx context.Context, n *need, node *node, p *pluginRun, who owner) error {
-	if node.builtIn && node.service.scope == rootScope {
-		v, err := b.decoratedView(node, b.owned(who))
-		if err == nil {
-			n.slot.put(v)
-		}
+func (b *Backend) fillOne(ctx context.Context, n *need, node *node, p *pluginRun) error {
+	v, err := b.valueOf(ctx, node, p)
+	if err != nil {
 		return err
 	}
+	if node.service.multi {
+		n.slot.putAll(v.([]any))
+	} else {
+		n.slot.put(v)
+	}
+	return nil
+}
+
+// valueOf returns what consumers of a service get: its instance, with its
+// decorators, or the instances of a multiton as a []any.
+func (b *Backend) valueOf(ctx context.Context, node *node, p *pluginRun) (any, error) {
 	if k := len(node.decorators); k > 0 {
-		v, err := b.instance(ctx, node.decorators[k-1], p)
-		if err == nil {
-			n.slot.put(v)
-		}
-		return err
+		return b.instance(ctx, node.decorators[k-1], p)
 	}
 	if !node.service.multi {
-		v, err := b.instance(ctx, node.installs[0], p)
-		if err == nil {
-			n.slot.put(v)
-		}
-		return err
+		return b.instance(ctx, node.installs[0], p)
 	}
 	vs := make([]any, len(node.installs))
 	for i, in := range node.installs {
 		v, err := b.instance(ctx, in, p)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		vs[i] = v
 	}
-	n.slot.putAll(vs)
-	return nil
-}
-
-// owned gives an owner its place in the order in which things were made.
-func (b *Backend) owned(who owner) owner {
-	who.seq = b.seq.Add(1)
-	return who
+	return vs, nil
 }
 
 // builtInValue returns the value of a service that the backend provides.
-func (b *Backend) builtInValue(node *node, p *pluginRun, who owner) any {
+func (b *Backend) builtInValue(ctx context.Context, node *node, p *pluginRun, who owner) (any, error) {
 	switch node.service {
 	case PluginMetadata.s:
-		return Metadata{p.id}
+		return Metadata{p.id}, nil
 	case InstanceMetadata.s:
-		return Instance(instanceView{b})
+		return Instance(instanceView{b}), nil
 	case PluginLifecycle.s:
-		return Lifecycle(lifecycleView{l: &p.lifecycle})
+		if k := len(node.decorators); k > 0 {
+			return b.instance(ctx, node.decorators[k-1], p)
+		}
+		return Lifecycle(lifecycleView{l: &p.lifecycle}), nil
 	default:
-		return RootLifecycle(lifecycleView{&b.root, who})
+		return b.rootLifecycle(node, who)
 	}
 }
 
-// decoratedView makes the decorators of the root lifecycle for one consumer.
-func (b *Backend) decoratedView(node *node, who owner) (any, error) {
-	v := b.builtInValue(node, nil, who)
+// rootLifecycle makes the view of the root lifecycle for one consumer, with its
+// decorators.
+func (b *Backend) rootLifecycle(node *node, who owner) (any, error) {
+	var v any = RootLifecycle(lifecycleView{&b.root, who})
 	for _, in := range node.decorators {
 		d, err := in.take(b)
 		if err != nil {
 			return nil, err
 		}
 		d.extra.v, d.extra.ready = v, true
-		if v, err = b.runMake(b.startCtx, d, nil, who, in.f.String()); err != nil {
+		if v, err = b.runMake(b.makeCtx, d, nil, who, in.f.String()); err != nil {
 			return nil, fmt.Errorf("service %q (%s): %w", in.f.service.id, sourceOf(in.f.pc), err)
 		}
 	}

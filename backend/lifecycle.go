@@ -1,10 +1,12 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,8 +36,8 @@ type Lifecycle interface {
 	OnStop(name string, fn func(context.Context) error) error
 
 	// Go runs fn in a goroutine that the plugin owns. Its context ends when
-	// the plugin begins to stop. An error is logged, unless the context has
-	// ended. Once the plugin has begun to stop, fn does not run.
+	// the plugin begins to stop. An error is logged, unless it is that of the
+	// ended context. Once the plugin has begun to stop, fn does not run.
 	Go(name string, fn func(context.Context) error)
 
 	// Guard runs fn and returns its error; a panic is returned as *PanicError.
@@ -92,13 +94,13 @@ type lifecycle struct {
 	seq      int64
 	start    []hook
 	before   []hook
-	stop     []hook
+	stop     map[int64]hook  // by seq
 	ctx      context.Context // of goroutines
 	cancel   context.CancelCauseFunc
 }
 
 func (l *lifecycle) init(b *Backend, plugin string) {
-	l.b, l.plugin = b, plugin
+	l.b, l.plugin, l.stop = b, plugin, map[int64]hook{}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 }
 
@@ -119,7 +121,7 @@ func (l *lifecycle) logger() *slog.Logger {
 	return l.b.log().With("plugin", l.plugin)
 }
 
-func (l *lifecycle) register(late *bool, list *[]hook, h hook) error {
+func (l *lifecycle) register(late *bool, h hook, add func(hook)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if *late {
@@ -130,42 +132,44 @@ func (l *lifecycle) register(late *bool, list *[]hook, h hook) error {
 	}
 	l.seq++
 	h.seq = l.seq
-	*list = append(*list, h)
+	add(h)
 	return nil
 }
 
 func (l *lifecycle) onStart(o owner, name string, fn func(context.Context) error) error {
-	return l.register(&l.starting, &l.start, hook{name: name, owner: o, fn: fn})
+	return l.register(&l.starting, hook{name: name, owner: o, fn: fn}, func(h hook) { l.start = append(l.start, h) })
 }
 
 func (l *lifecycle) beforeStop(o owner, name string, fn func(context.Context) error) error {
-	return l.register(&l.draining, &l.before, hook{name: name, owner: o, fn: fn})
+	return l.register(&l.draining, hook{name: name, owner: o, fn: fn}, func(h hook) { l.before = append(l.before, h) })
 }
 
 func (l *lifecycle) onStop(o owner, name string, fn func(context.Context) error) error {
-	return l.register(&l.stopping, &l.stop, hook{name: name, owner: o, fn: fn})
+	return l.register(&l.stopping, hook{name: name, owner: o, fn: fn}, func(h hook) { l.stop[h.seq] = h })
 }
 
 func (l *lifecycle) goroutine(o owner, name string, fn func(context.Context) error) {
 	l.mu.Lock()
-	if l.stopping || fn == nil {
+	if l.stopping {
 		l.mu.Unlock()
 		l.logger().Warn("goroutine was not started: its plugin is stopping", "goroutine", name)
 		return
 	}
 	done := make(chan struct{})
 	l.seq++
-	l.stop = append(l.stop, hook{name: name, owner: o, seq: l.seq, wait: done})
+	seq := l.seq
+	l.stop[seq] = hook{name: name, owner: o, seq: seq, wait: done}
 	l.mu.Unlock()
 
 	task := l.b.tasks.begin(fmt.Sprintf("goroutine %q of %s", name, l))
 	go func() {
 		defer l.b.tasks.end(task)
-		defer l.forget(done)
+		defer l.forget(seq)
 		defer close(done)
 		err := l.guard(fmt.Sprintf("goroutine %q of %s", name, l), func() error { return fn(l.ctx) })
 		var p *PanicError
-		if err != nil && l.ctx.Err() == nil && !errors.As(err, &p) {
+		asked := l.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, errStopping))
+		if err != nil && !asked && !errors.As(err, &p) {
 			l.logger().Error("goroutine failed", "goroutine", name, "error", err)
 		}
 	}()
@@ -173,12 +177,10 @@ func (l *lifecycle) goroutine(o owner, name string, fn func(context.Context) err
 
 // forget drops a goroutine that has ended, so that a plugin that starts many
 // keeps no record of them.
-func (l *lifecycle) forget(done <-chan struct{}) {
+func (l *lifecycle) forget(seq int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.stopping {
-		l.stop = slices.DeleteFunc(l.stop, func(h hook) bool { return h.wait == done })
-	}
+	delete(l.stop, seq)
 }
 
 // guard runs fn; a panic is logged, counted and returned.
@@ -249,14 +251,11 @@ func (l *lifecycle) runAll(ctx context.Context, kind string, hooks []hook, limit
 func (l *lifecycle) runStop(ctx context.Context, limit time.Duration) (errs []error) {
 	l.mu.Lock()
 	l.stopping, l.starting, l.draining = true, true, true
-	hooks := slices.Clone(l.stop)
+	hooks := slices.Collect(maps.Values(l.stop))
 	l.mu.Unlock()
 	l.cancel(errStopping)
-	slices.SortStableFunc(hooks, func(a, b hook) int {
-		if a.owner.seq != b.owner.seq {
-			return int(b.owner.seq - a.owner.seq)
-		}
-		return int(b.seq - a.seq)
+	slices.SortFunc(hooks, func(a, b hook) int {
+		return cmp.Or(cmp.Compare(b.owner.seq, a.owner.seq), cmp.Compare(b.seq, a.seq))
 	})
 	for _, h := range hooks {
 		if err := l.runHook(ctx, "stop", h, limit); err != nil {
@@ -278,7 +277,7 @@ func (l *lifecycle) runHook(ctx context.Context, kind string, h hook, limit time
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s did not run: %w", what, context.Cause(ctx))
 	}
-	err := l.b.bounded(ctx, what, limit, func(ctx context.Context) error {
+	err := l.b.bounded(ctx, what, limit, grace, func(ctx context.Context) error {
 		return l.guard(what, func() error { return h.fn(ctx) })
 	})
 	var p *PanicError

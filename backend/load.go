@@ -6,62 +6,58 @@ import (
 )
 
 // load runs the feature loaders, one after the other, each followed by those
-// that it yields, and resolves the graph anew.
-func (b *Backend) load(ctx context.Context) error {
-	w := b.resolved()
-	if len(w.loaders) == 0 {
-		return nil
-	}
-	run := &loading{b: b, byLoader: map[string]*factory{}}
+// that it yields, and returns the graph with everything that they have
+// yielded.
+func (b *Backend) load(ctx context.Context, w *wiring) (*wiring, error) {
+	run := &loading{b: b}
 	for _, l := range w.loaders {
 		if err := run.one(ctx, l); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	b.mu.Lock()
-	b.wiring = b.resolve(run.yielded, true)
-	b.mu.Unlock()
-	run.late()
-	return b.resolved().err()
+	w = run.resolve(nil)
+	return w, w.err()
 }
+
+// maxLoaderDepth bounds how deep feature loaders may nest: one that yields
+// itself would never end.
+const maxLoaderDepth = 32
 
 // loading is a run of the feature loaders.
 type loading struct {
-	b        *Backend
-	yielded  []added
-	byLoader map[string]*factory
-	problems []Problem
+	b       *Backend
+	yielded []added
+	late    []Problem
+	depth   int
 }
 
-func (r *loading) late() {
-	w := r.b.resolved()
-	w.problems = append(w.problems, r.problems...)
+// resolve makes the graph of what has been yielded so far: for the loader that
+// runs next, or when all have run.
+func (r *loading) resolve(next *loader) *wiring {
+	b := r.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.resolve(r.yielded, nil, next, next == nil)
+	w.problems = append(w.problems, r.late...)
+	b.wiring, b.yielded = w, r.yielded
+	b.live.Store(w)
+	return w
 }
 
+// one runs a loader and takes in what it yields.
 func (r *loading) one(ctx context.Context, l *loader) error {
 	b := r.b
-	d := l.describe()
-	if d.problem != nil {
-		return &LoaderError{l.site(), d.problem}
+	if r.depth++; r.depth > maxLoaderDepth {
+		return &LoaderError{l.site(), fmt.Errorf("feature loaders are nested more than %d deep; does one yield itself?", maxLoaderDepth)}
 	}
-	// What the loader needs must be there by now.
-	b.mu.Lock()
-	w := b.resolve(r.yielded, false)
-	b.wiring = w
-	b.mu.Unlock()
+	defer func() { r.depth-- }()
+	w := r.resolve(l)
 	if err := w.err(); err != nil {
 		return err
 	}
-	for _, n := range d.first.needs {
-		if w.nodes[n.service.id] == nil && !n.optional && !n.service.multi {
-			w.miss(n.service, Site{l.String(), sourceOf(n.pc)})
-		}
-	}
-	if err := w.err(); err != nil {
-		return err
-	}
+	d := w.declaredLoader(l)
 	var fs []Feature
-	err := b.bounded(ctx, l.String(), b.policy.InitTimeout, func(ctx context.Context) error {
+	err := b.bounded(ctx, l.String(), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		if err := b.fill(ctx, d.first.needs, nil, owner{name: l.String()}); err != nil {
 			return err
 		}
@@ -74,24 +70,25 @@ func (r *loading) one(ctx context.Context, l *loader) error {
 	if err != nil {
 		return &LoaderError{l.site(), err}
 	}
-	return r.take(ctx, l, fs, l.String())
+	return r.take(ctx, l, fs, "output")
 }
 
-// take takes in what a loader has yielded.
+// take takes in features that a loader has yielded.
 func (r *loading) take(ctx context.Context, l *loader, fs []Feature, path string) error {
 	for i, f := range fs {
+		at := fmt.Sprintf("%s[%d]", path, i)
 		switch f := f.(type) {
 		case *loader:
 			if err := r.one(ctx, f); err != nil {
-				return err
+				return fmt.Errorf("%s of %s: %w", at, l, err)
 			}
 		case group:
-			if err := r.take(ctx, l, f, fmt.Sprintf("%s[%d]", path, i)); err != nil {
+			if err := r.take(ctx, l, f, at); err != nil {
 				return err
 			}
 		default:
 			r.checkLate(l, f)
-			r.yielded = append(r.yielded, added{feature: f, via: l})
+			r.yielded = append(r.yielded, added{feature: f, via: l, path: at})
 		}
 	}
 	return nil
@@ -109,13 +106,13 @@ func (r *loading) checkLate(l *loader, f Feature) {
 	if fac == nil {
 		return
 	}
-	n := r.b.wiring.nodes[fac.service.id]
+	n := r.b.live.Load().nodes[fac.service.id]
 	if n == nil || n.origin == OriginAdded && !fac.decorator && !fac.service.multi {
-		return
+		return // not in use, or what was added explicitly wins
 	}
 	for _, in := range n.installs {
 		if in.value.ready() {
-			r.problems = append(r.problems, &LateFactoryError{fac.service.id, fac.site(), l.site()})
+			r.late = append(r.late, &LateFactoryError{fac.service.id, fac.site(), l.site()})
 			return
 		}
 	}

@@ -22,6 +22,9 @@ type Problem interface {
 	Remedy() string // what to do about it
 }
 
+// maxSites bounds how many declarations a message lists for one problem.
+const maxSites = 10
+
 // ValidationError holds every problem of a wiring.
 type ValidationError struct{ Problems []Problem }
 
@@ -35,7 +38,12 @@ func (e *ValidationError) Error() string {
 	}
 	for i, p := range e.Problems {
 		fmt.Fprintf(&b, "\n%d. %s", i+1, indent(p.Error()))
-		for _, s := range p.Sites() {
+		sites := p.Sites()
+		for k, s := range sites {
+			if k == maxSites {
+				fmt.Fprintf(&b, "\n     and %d more", len(sites)-maxSites)
+				break
+			}
 			fmt.Fprintf(&b, "\n     at %s: %s", s.Source, s.What)
 		}
 		if r := p.Remedy(); r != "" {
@@ -113,7 +121,7 @@ func (e *MissingExtensionPointError) Remedy() string {
 
 // DuplicateError: two features claim one id.
 type DuplicateError struct {
-	Kind          string // "plugin", "module", "extension point" or "service factory"
+	Kind          string // "plugin", "module", "extension point", "service factory" or "decorator"
 	ID            string // a module's id is "<plugin>/<module>"
 	First, Second Site
 	FirstAdded    string // where they were added to the backend, if known
@@ -138,6 +146,8 @@ func (e *DuplicateError) Remedy() string {
 		return "add one factory; to change an implementation instead of replacing it, use Decorate"
 	case "extension point":
 		return "offer it once"
+	case "decorator":
+		return "add it once"
 	}
 	return "add it once, or give one of them another id"
 }
@@ -163,9 +173,13 @@ func (e *CycleError) Error() string {
 
 // Sites returns the steps of the path.
 func (e *CycleError) Sites() []Site {
+	verb := " needs "
+	if e.Kind == "module" {
+		verb = " waits for "
+	}
 	sites := make([]Site, 0, len(e.Path))
 	for i, s := range e.Path[:max(len(e.Path)-1, 0)] {
-		sites = append(sites, Site{s.What + " needs " + e.Path[i+1].What, s.Source})
+		sites = append(sites, Site{s.What + verb + e.Path[i+1].What, s.Source})
 	}
 	return sites
 }
@@ -326,16 +340,17 @@ func (e *ImpureDeclareError) Remedy() string {
 // DeclarePanicError: a declare function panicked.
 type DeclarePanicError struct {
 	At    Site
-	Value any
-	Stack []byte
+	Panic *PanicError
 }
 
 func (e *DeclarePanicError) Error() string {
-	return fmt.Sprintf("the declare function of %s panicked: %v", e.At.What, e.Value)
+	return fmt.Sprintf("the declare function of %s panicked: %v", e.At.What, e.Panic.Value)
 }
 
-// Sites returns the declaration.
-func (e *DeclarePanicError) Sites() []Site { return []Site{e.At} }
+// Sites returns the declaration, and where it panicked.
+func (e *DeclarePanicError) Sites() []Site {
+	return []Site{e.At, {"panicked here", e.Panic.Source}}
+}
 
 // Remedy says what declare functions are for.
 func (e *DeclarePanicError) Remedy() string {
@@ -345,7 +360,7 @@ func (e *DeclarePanicError) Remedy() string {
 // NilFunctionError: a function that the backend has to call is nil.
 type NilFunctionError struct {
 	At       Site
-	Function string // "declare", "init", "make", "load" or "root context"
+	Function string // "declare", "init", "make", "load", "root context", "offer" or "wrap"
 }
 
 func (e *NilFunctionError) Error() string {
@@ -357,8 +372,13 @@ func (e *NilFunctionError) Sites() []Site { return []Site{e.At} }
 
 // Remedy says what to return.
 func (e *NilFunctionError) Remedy() string {
-	if e.Function == "declare" {
+	switch e.Function {
+	case "declare":
 		return "pass a declare function"
+	case "offer":
+		return "pass OfferFunc a function"
+	case "wrap":
+		return "pass DecorateExtensionPoint a function"
 	}
 	return "return a function from declare, if only one that does nothing"
 }

@@ -1,14 +1,16 @@
 package backend
 
 import (
-	"context"
 	"fmt"
+	"slices"
 )
 
 // wiring is the resolved graph of a backend.
 type wiring struct {
 	b        *Backend
-	complete bool // every feature loader has run
+	complete bool    // every feature loader has run
+	next     *loader // the feature loader that runs next
+	strict   bool    // what is missing cannot be provided any more
 
 	parts      []*part // plugins and modules that run
 	plugins    []*part
@@ -24,8 +26,8 @@ type wiring struct {
 	problems []Problem
 	warnings []Warning
 	missing  map[string]*MissingServiceError
-	absent   map[string]*service // what needs of missing services agree on
 	conflict map[string]bool
+	warned   map[string]bool
 }
 
 // part is an installed plugin or module.
@@ -77,13 +79,11 @@ const (
 // has made.
 type install struct {
 	f       *factory
-	node    *node
 	addPC   uintptr
 	via     *loader
 	decl    *declared // of the factory
 	root    *declared // of its root context
 	inner   *install  // what a decorator wraps; nil if that is built in
-	base    bool      // a decorator that wraps a built-in service
 	value   future    // of a root service
 	rootCtx future
 }
@@ -95,24 +95,35 @@ type declared struct {
 	problem Problem
 }
 
-// resolve builds the graph of what was added, and of what loaders yielded.
-func (b *Backend) resolve(yielded []added, complete bool) *wiring {
+// resolve builds the graph of what was added, and of what loaders yielded. What
+// the loader that runs next needs must be there; what others need may still be
+// yielded, unless the graph is complete.
+func (b *Backend) resolve(yielded []added, wanted []*need, next *loader, complete bool) *wiring {
 	w := &wiring{
 		b: b, complete: complete,
 		byPlugin: map[string]*part{}, modules: map[string][]*part{}, nodes: map[string]*node{},
 		points: map[string]*offered{}, wrappers: map[string][]*pointDecorator{},
-		missing: map[string]*MissingServiceError{}, absent: map[string]*service{}, conflict: map[string]bool{},
+		missing: map[string]*MissingServiceError{}, conflict: map[string]bool{}, warned: map[string]bool{},
 	}
 	c := w.collect(append(append([]added(nil), b.added...), yielded...))
 	w.complete = complete || len(w.loaders) == 0
+	w.next = next
 	w.installAll(c)
 	w.placeParts(c)
 	w.offerAll(c)
 	w.link()
+	for _, n := range wanted {
+		w.linkService(n, fetch{})
+	}
 	w.findServiceCycles()
 	w.orderModules()
 	return w
 }
+
+// fetch is the consumer of a service that is fetched with Get or GetFor.
+type fetch struct{}
+
+func (fetch) String() string { return "call of Get" }
 
 func (w *wiring) err() error {
 	if len(w.problems) == 0 {
@@ -138,7 +149,9 @@ func (w *wiring) collect(all []added) *collected {
 		switch f := a.feature.(type) {
 		case group:
 			for _, m := range f {
-				visit(added{m, a.pc, a.via, a.isDefault})
+				in := a
+				in.feature = m
+				visit(in)
 			}
 		case ServiceFactory:
 			if f.f == nil {
@@ -166,7 +179,7 @@ func (w *wiring) collect(all []added) *collected {
 
 func addedSite(a added) Site {
 	if a.via != nil {
-		return Site{"yielded by " + a.via.String(), sourceOf(a.via.pc)}
+		return Site{a.path + " of " + a.via.String(), sourceOf(a.via.pc)}
 	}
 	return Site{"added here", sourceOf(a.pc)}
 }
@@ -211,13 +224,24 @@ func (w *wiring) installAll(c *collected) {
 			}
 			continue
 		}
-		in := w.install(n, f, a)
+		if i := slices.IndexFunc(n.decorators, func(in *install) bool { return in.f == f }); i >= 0 {
+			first := n.decorators[i]
+			w.problem(&DuplicateError{
+				Kind: "decorator", ID: s.id, First: f.site(), Second: f.site(),
+				FirstAdded: w.addedAt(first.addPC, first.via), SecondAdded: w.addedAt(a.pc, a.via),
+			})
+			continue
+		}
+		in := w.install(f, a)
 		if w.agree(n, s, f.site()) {
-			in.base, in.inner = n.builtIn, nil
+			var inner *install
 			if k := len(n.decorators); k > 0 {
-				in.inner = n.decorators[k-1]
-			} else if !n.builtIn && len(n.installs) > 0 {
-				in.inner = n.installs[0]
+				inner = n.decorators[k-1]
+			} else if len(n.installs) > 0 {
+				inner = n.installs[0]
+			}
+			if in.inner != inner { // it may be in use, when nothing changes
+				in.inner = inner
 			}
 			n.decorators = append(n.decorators, in)
 			n.explicit = true
@@ -229,17 +253,21 @@ func (w *wiring) installAll(c *collected) {
 			w.problem(&InvalidIDError{"extension point", "", Site{"decorator of an extension point", sourceOf(p.pc)}})
 			continue
 		}
+		if p.wrap == nil {
+			w.problem(&NilFunctionError{Site{fmt.Sprintf("decorator of extension point %q", p.point.id), sourceOf(p.pc)}, "wrap"})
+			continue
+		}
 		w.wrappers[p.point.id] = append(w.wrappers[p.point.id], p)
 	}
 }
 
-func (w *wiring) install(n *node, f *factory, a added) *install {
+func (w *wiring) install(f *factory, a added) *install {
 	in := w.b.installs[f]
 	if in == nil {
 		in = &install{f: f}
 		w.b.installs[f] = in
 	}
-	in.node, in.addPC, in.via = n, a.pc, a.via
+	in.addPC, in.via = a.pc, a.via
 	return in
 }
 
@@ -255,7 +283,7 @@ func (w *wiring) installFactory(n *node, f *factory, a added) {
 		return
 	}
 	if n.service.multi {
-		n.installs = append(n.installs, w.install(n, f, a))
+		n.installs = append(n.installs, w.install(f, a))
 		n.explicit = n.explicit || !a.isDefault
 		n.origin = origin
 		return
@@ -272,7 +300,7 @@ func (w *wiring) installFactory(n *node, f *factory, a added) {
 		return
 	}
 	n.service = f.service
-	n.installs = []*install{w.install(n, f, a)}
+	n.installs = []*install{w.install(f, a)}
 	n.origin = origin
 	n.explicit = !a.isDefault
 }
@@ -304,7 +332,7 @@ func (w *wiring) nodeFor(s *service) *node {
 	w.order = append(w.order, n)
 	site := Site{fmt.Sprintf("reference of service %q", s.id), sourceOf(s.pc)}
 	var f *factory
-	err := protect("", "", nil, func() error { f = s.def().f; return nil })
+	err := protect("the function given to WithDefault", "", nil, func() error { f = s.def().f; return nil })
 	switch {
 	case err != nil:
 		w.problem(&DefaultFactoryError{s.id, site, err.Error()})
@@ -315,7 +343,7 @@ func (w *wiring) nodeFor(s *service) *node {
 	case describe(f.service) != describe(s):
 		w.problem(&DefaultFactoryError{s.id, site, fmt.Sprintf("it makes %s, not %s", describe(f.service), describe(s))})
 	default:
-		n.installs = []*install{w.install(n, f, added{pc: s.pc})}
+		n.installs = []*install{w.install(f, added{pc: s.pc})}
 	}
 	return n
 }
@@ -370,104 +398,4 @@ func (w *wiring) serviceIDs() []string {
 		ids = append(ids, n.service.id)
 	}
 	return ids
-}
-
-// call runs a declare function twice: once to describe the graph, and once to
-// see that it declares the same again.
-func call(at Site, function string, declare func(*declaration)) *declared {
-	out := &declared{}
-	for i := range 2 {
-		d := &declaration{trace: i == 0}
-		err := protect("", "", func(p *PanicError) {
-			out.problem = &DeclarePanicError{at, p.Value, p.Stack}
-		}, func() error { declare(d); return nil })
-		d.closed = true
-		if i == 0 {
-			out.first = d
-		}
-		if err != nil {
-			return out
-		}
-		if d.run == nil {
-			out.problem = &NilFunctionError{at, function}
-			return out
-		}
-		if i > 0 {
-			if diff := difference(out.first, d); diff != "" {
-				out.problem = &ImpureDeclareError{at, diff}
-				return out
-			}
-		}
-		out.spare = append(out.spare, d)
-	}
-	return out
-}
-
-// difference says how two declarations differ, or returns "".
-func difference(a, b *declaration) string {
-	if len(a.needs) != len(b.needs) {
-		return fmt.Sprintf("it declared %d needs, and then %d", len(a.needs), len(b.needs))
-	}
-	for i, n := range a.needs {
-		if m := b.needs[i]; n.id() != m.id() || n.optional != m.optional || (n.point == nil) != (m.point == nil) {
-			return fmt.Sprintf("it declared a need of %q, and then of %q in its place", n.id(), m.id())
-		}
-	}
-	if len(a.offers) != len(b.offers) {
-		return fmt.Sprintf("it offered %d extension points, and then %d", len(a.offers), len(b.offers))
-	}
-	for i, o := range a.offers {
-		if b.offers[i].point.id != o.point.id {
-			return fmt.Sprintf("it offered %q, and then %q in its place", o.point.id, b.offers[i].point.id)
-		}
-	}
-	return ""
-}
-
-func (in *install) declareFunc(x *extra) func(*declaration) {
-	return func(d *declaration) { d.extra = x; in.f.declare(d, x) }
-}
-
-// describe reads what the factory declares, once.
-func (in *install) describe(w *wiring) {
-	if in.decl != nil {
-		return
-	}
-	if in.f.nilDeclare {
-		in.decl = &declared{first: &declaration{}, problem: &NilFunctionError{in.f.site(), "declare"}}
-		return
-	}
-	what := "the root context of " + in.f.service.id
-	if in.f.decorator {
-		what = "the decorated " + in.f.service.id
-	}
-	in.decl = call(in.f.site(), "make", func(d *declaration) {
-		d.extra = &extra{what: what}
-		in.f.declare(d, d.extra)
-	})
-	if in.f.root != nil {
-		in.root = call(in.f.site(), "root context", in.f.root)
-	}
-}
-
-func (u *unit) describe() *declared {
-	if u.nilDeclare {
-		return &declared{first: &declaration{}, problem: &NilFunctionError{u.site(), "declare"}}
-	}
-	return call(u.site(), "init", func(d *declaration) {
-		if init := u.declare(d); init != nil {
-			d.run = func(ctx context.Context) (any, error) { return nil, init(ctx) }
-		}
-	})
-}
-
-func (l *loader) describe() *declared {
-	if l.nilDeclare {
-		return &declared{first: &declaration{}, problem: &NilFunctionError{l.site(), "declare"}}
-	}
-	return call(l.site(), "load", func(d *declaration) {
-		if load := l.declare(d); load != nil {
-			d.run = func(ctx context.Context) (any, error) { return load(ctx) }
-		}
-	})
 }

@@ -39,9 +39,14 @@ func (b *Backend) runUntil(ctx context.Context, signals <-chan os.Signal) error 
 			return err
 		}
 	case s := <-signals:
-		giveUp(fmt.Errorf("received %s", s))
+		cause := fmt.Errorf("received %s", s)
+		giveUp(cause)
 		select {
 		case err := <-started:
+			var failed *StartupError
+			if errors.As(err, &failed) && failed.Cause == cause {
+				return failed.Stop // it was asked for, so it is no failure
+			}
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,8 @@ type pluginRun struct {
 	completed []*moduleRun // in the order of completion; guarded by board.mu
 	progress               // guarded by board.mu
 
+	offering sync.Mutex // held while an extension point makes a value
+
 	mu        sync.Mutex
 	instances map[*install]*future
 }
@@ -49,13 +51,18 @@ func (b *Backend) Start(ctx context.Context) error {
 		return fmt.Errorf("start the backend: it is %s; a backend starts once", b.phase)
 	}
 	b.phase = PhaseStarting
-	b.startCtx, b.cancel = context.WithCancelCause(ctx)
+	startCtx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	b.giveUp = giveUp
+	b.makeCtx, b.endMake = context.WithCancelCause(context.WithoutCancel(ctx))
 	b.run.Unlock()
+	keepMaking := context.AfterFunc(startCtx, func() { b.endMake(context.Cause(startCtx)) })
 	now := time.Now()
 	b.board.update(func() { b.board.phase, b.board.startedAt, b.result.BeginAt = PhaseStarting, now, now })
 
-	cause := b.start(b.startCtx)
-	err := b.conclude(ctx, cause)
+	cause := b.start(startCtx)
+	keepMaking()
+	err := b.conclude(startCtx, cause)
 	b.run.Lock()
 	phase := PhaseStarted
 	if err != nil {
@@ -72,6 +79,9 @@ func (b *Backend) Start(ctx context.Context) error {
 			b.board.stoppedAt = time.Now()
 		}
 	})
+	if err != nil {
+		b.awaitSubscribers(ctx)
+	}
 	return err
 }
 
@@ -85,14 +95,13 @@ func (b *Backend) conclude(ctx context.Context, cause error) error {
 			b.result.Outcome = OutcomeFailure
 		}
 	})
-	var invalid *ValidationError
-	if errors.As(cause, &invalid) && b.policy.StopTimeout == 0 {
+	if b.live.Load() == nil {
 		return cause // nothing has run
 	}
 	if r := b.Result(); r.Outcome == OutcomeFailure {
 		err := &StartupError{Result: r, Cause: cause}
 		b.log().ErrorContext(ctx, "backend startup failed, stopping what has started", "type", "initialization", "error", err.Error())
-		b.cancel(errStopping)
+		b.endMake(errStopping)
 		err.Stop = b.shutdown(context.WithoutCancel(ctx), false)
 		return err
 	}
@@ -118,14 +127,18 @@ func (b *Backend) disallowed() bool {
 // start runs the start. Failures of plugins are on the board; the error is any
 // other failure.
 func (b *Backend) start(ctx context.Context) error {
-	if err := b.Validate(); err != nil {
+	w := b.resolved()
+	if err := w.err(); err != nil {
 		return err
 	}
 	b.policy = StartupPolicy{}.withDefaults()
-	if err := b.load(ctx); err != nil {
-		return err
+	b.live.Store(w)
+	if len(w.loaders) > 0 {
+		var err error
+		if w, err = b.load(ctx, w); err != nil {
+			return err
+		}
 	}
-	w := b.resolved()
 	if err := b.prepare(ctx, w); err != nil {
 		return err
 	}
@@ -142,7 +155,7 @@ func (b *Backend) prepare(ctx context.Context, w *wiring) error {
 	logger := &value[*slog.Logger]{}
 	policy := &value[StartupPolicy]{}
 	needs := []*need{{service: RootLogger.s, slot: logger, optional: true}, {service: StartupPolicies.s, slot: policy}}
-	err := b.bounded(ctx, "the root logger and the startup policy", b.policy.InitTimeout, func(ctx context.Context) error {
+	err := b.bounded(ctx, "the root logger and the startup policy", b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		return b.fill(ctx, needs, nil, owner{})
 	})
 	if err != nil {
@@ -155,6 +168,11 @@ func (b *Backend) prepare(ctx context.Context, w *wiring) error {
 	for _, warning := range w.warnings {
 		b.log().WarnContext(ctx, warning.Text, "source", warning.Site.Source)
 	}
+	return b.root.guard("startup policy", func() error { b.makeRuns(w); return nil })
+}
+
+// makeRuns makes the records of the plugins and modules.
+func (b *Backend) makeRuns(w *wiring) {
 	runs := make(map[string]*pluginRun, len(w.plugins))
 	order := make([]*pluginRun, 0, len(w.plugins))
 	for _, pl := range w.plugins {
@@ -171,30 +189,36 @@ func (b *Backend) prepare(ctx context.Context, w *wiring) error {
 	}
 	b.runs = runs
 	b.board.update(func() { b.board.plugins = order })
-	return nil
 }
 
 // startRoot makes the eager root services: those that need each other in that
 // order, all others at once.
 func (b *Backend) startRoot(ctx context.Context, w *wiring) error {
-	var eager []*install
-	for _, n := range w.order {
-		if n.service.scope == rootScope && len(n.installs) > 0 && n.installs[0].f.eager {
-			eager = append(eager, n.installs[0])
-		}
-	}
+	eager := w.eager(rootScope)
 	errs := make([]error, len(eager))
 	var wg sync.WaitGroup
-	for i, in := range eager {
+	for i, n := range eager {
 		wg.Go(func() {
-			errs[i] = b.bounded(ctx, in.f.String(), b.policy.InitTimeout, func(ctx context.Context) error {
-				_, err := b.instance(ctx, in, nil)
+			errs[i] = b.bounded(ctx, fmt.Sprintf("making service %q", n.service.id), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
+				_, err := b.valueOf(ctx, n, nil)
 				return err
 			})
 		})
 	}
 	wg.Wait()
 	return errors.Join(unique(errs)...)
+}
+
+// eager returns the services to make without being asked: those whose first
+// factory is eager.
+func (w *wiring) eager(s scope) []*node {
+	var out []*node
+	for _, n := range w.order {
+		if n.service.scope == s && len(n.installs) > 0 && n.installs[0].f.eager {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // unique drops what is nil, and what repeats: one service that fails also
@@ -211,12 +235,7 @@ func unique(errs []error) []error {
 }
 
 func (b *Backend) startPlugins(ctx context.Context, w *wiring) {
-	var eager []*install
-	for _, n := range w.order {
-		if n.service.scope == pluginScope && len(n.installs) > 0 && n.installs[0].f.eager {
-			eager = append(eager, n.installs[0])
-		}
-	}
+	eager := w.eager(pluginScope)
 	stopLog := b.logProgress(ctx)
 	var wg sync.WaitGroup
 	for _, p := range b.board.plugins {
@@ -226,10 +245,16 @@ func (b *Backend) startPlugins(ctx context.Context, w *wiring) {
 	stopLog()
 }
 
-func (b *Backend) startPlugin(ctx context.Context, p *pluginRun, eager []*install) {
+func (b *Backend) startPlugin(ctx context.Context, p *pluginRun, eager []*node) {
 	b.board.update(func() { p.state, p.begin = StateStarting, time.Now() })
 	err := b.startEager(ctx, p, eager)
-	if err == nil {
+	if err != nil {
+		b.board.update(func() {
+			for _, m := range p.modules {
+				m.state = StateStopped // it will not start
+			}
+		})
+	} else {
 		var wg sync.WaitGroup
 		for _, m := range p.modules {
 			wg.Go(func() { b.startModule(ctx, p, m) })
@@ -252,17 +277,17 @@ func (b *Backend) startPlugin(ctx context.Context, p *pluginRun, eager []*instal
 	p.lifecycle.runStart(ctx, b.policy.HookTimeout)
 }
 
-func (b *Backend) startEager(ctx context.Context, p *pluginRun, eager []*install) error {
+func (b *Backend) startEager(ctx context.Context, p *pluginRun, eager []*node) error {
 	if len(eager) == 0 {
 		return nil
 	}
-	return b.bounded(ctx, fmt.Sprintf("making the eager services of plugin %q", p.id), b.policy.InitTimeout, func(ctx context.Context) error {
+	return b.bounded(ctx, fmt.Sprintf("making the eager services of plugin %q", p.id), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		errs := make([]error, len(eager))
 		var wg sync.WaitGroup
-		for i, in := range eager {
+		for i, n := range eager {
 			wg.Go(func() {
 				errs[i] = errExited
-				_, errs[i] = b.instance(ctx, in, p)
+				_, errs[i] = b.valueOf(ctx, n, p)
 			})
 		}
 		wg.Wait()
@@ -301,7 +326,7 @@ func (b *Backend) startModule(ctx context.Context, p *pluginRun, m *moduleRun) {
 func (b *Backend) init(ctx context.Context, p *pluginRun, part *part, m *moduleRun) error {
 	d := part.decl.first
 	what := "init of " + part.String()
-	return b.bounded(ctx, what, b.policy.InitTimeout, func(ctx context.Context) error {
+	return b.bounded(ctx, what, b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		if err := b.fill(ctx, d.needs, p, owner{name: part.String()}); err != nil {
 			return err
 		}
@@ -319,7 +344,7 @@ func (b *Backend) init(ctx context.Context, p *pluginRun, part *part, m *moduleR
 
 // fillPoints gives a module the extension points that it needs.
 func (b *Backend) fillPoints(p *pluginRun, m *moduleRun, needs []*need) error {
-	w := b.resolved()
+	w := b.live.Load()
 	c := ModuleContext{plugin: p.id, module: m.part.module, report: func(err error) { b.reportFailure(p, m, err) }}
 	for _, n := range needs {
 		if n.point == nil {
@@ -331,6 +356,8 @@ func (b *Backend) fillPoints(p *pluginRun, m *moduleRun, needs []*need) error {
 			continue
 		}
 		err := p.lifecycle.guard(fmt.Sprintf("extension point %q", n.point.id), func() error {
+			p.offering.Lock()
+			defer p.offering.Unlock()
 			v := of.make(c)
 			for _, d := range w.wrappers[n.point.id] {
 				var err error

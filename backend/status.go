@@ -90,6 +90,7 @@ type board struct {
 	stoppedAt time.Time
 	plugins   []*pluginRun
 	subs      map[*subscriber]struct{}
+	watching  tasks // the goroutines of subscribers
 }
 
 type subscriber struct {
@@ -165,17 +166,22 @@ func (b *Backend) subscribe(fn func(Status)) (cancel func()) {
 		s.mu.Unlock()
 		sub.once.Do(func() { close(sub.quit) })
 	}
-	task := b.tasks.begin("status subscriber")
+	task := s.watching.begin("status subscriber")
 	go func() {
-		defer b.tasks.end(task)
+		defer s.watching.end(task)
 		for {
 			select {
 			case <-sub.quit:
 				return
 			case <-sub.wake:
+				select {
+				case <-sub.quit:
+					return
+				default:
+				}
 			}
 			st := b.Status()
-			b.root.guard("status subscriber", func() error { fn(st); return nil })
+			_ = b.root.guard("status subscriber", func() error { fn(st); return nil }) // a panic is logged there
 			if st.Phase == PhaseStopped || st.Phase == PhaseFailed {
 				cancel()
 				return

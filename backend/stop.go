@@ -53,7 +53,7 @@ func (b *Backend) Stop(ctx context.Context) error {
 		b.board.update(func() { b.board.phase, b.board.stoppedAt = PhaseStopped, time.Now() })
 		return nil
 	case PhaseStarting:
-		b.cancel(errStopping)
+		b.giveUp(errStopping)
 		b.run.Unlock()
 		select {
 		case <-b.started:
@@ -83,7 +83,15 @@ func (b *Backend) Stop(ctx context.Context) error {
 	close(b.stopped)
 	b.run.Unlock()
 	b.board.update(func() { b.board.phase, b.board.stoppedAt = PhaseStopped, time.Now() })
+	b.awaitSubscribers(ctx)
 	return err
+}
+
+// awaitSubscribers lets subscribers see the final status.
+func (b *Backend) awaitSubscribers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	b.board.watching.wait(ctx)
 }
 
 // shutdown runs the phases of a stop.
@@ -105,7 +113,7 @@ func (b *Backend) shutdown(ctx context.Context, drain bool) error {
 		errs = append(errs, f...)
 	}
 	errs = append(errs, b.root.runStop(ctx, limit)...)
-	b.cancel(errStopping)
+	b.endMake(errStopping)
 	for _, what := range b.awaitTasks(ctx) {
 		errs = append(errs, fmt.Errorf("%s still runs", what))
 	}

@@ -97,9 +97,10 @@ const grace = time.Second
 
 var errLimit = errors.New("time limit passed")
 
-// bounded runs fn in a goroutine of its own and waits for it until limit
-// passes or ctx ends.
-func (b *Backend) bounded(ctx context.Context, what string, limit time.Duration, fn func(context.Context) error) error {
+// bounded runs fn in a goroutine of its own and waits for it. When limit
+// passes, fn is given a moment to return, and when ctx ends, patience; then it
+// is left behind, to be waited for when the backend stops.
+func (b *Backend) bounded(ctx context.Context, what string, limit, patience time.Duration, fn func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errLimit)
 	defer cancel()
 	done := make(chan error, 1)
@@ -115,7 +116,10 @@ func (b *Backend) bounded(ctx context.Context, what string, limit time.Duration,
 		return err
 	case <-ctx.Done():
 	}
-	t := time.NewTimer(grace)
+	if context.Cause(ctx) == errLimit {
+		patience = grace
+	}
+	t := time.NewTimer(patience)
 	defer t.Stop()
 	var err error
 	select {

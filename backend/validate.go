@@ -124,6 +124,10 @@ func (w *wiring) offerAll(c *collected) {
 	for _, p := range w.parts {
 		for _, o := range p.decl.first.offers {
 			at := Site{p.String(), sourceOf(o.pc)}
+			if o.make == nil {
+				w.problem(&NilFunctionError{Site{fmt.Sprintf("extension point %q", o.point.id), at.Source}, "offer"})
+				continue
+			}
 			if o.point.plugin != p.plugin {
 				w.problem(&ForeignExtensionPointError{o.point.id, o.point.plugin, true, at})
 				continue
@@ -180,22 +184,23 @@ func (w *wiring) pointConflict(of *offered, p *point, at Site) *ConflictError {
 // loaders, of factories that were added or are eager, and of whatever these
 // need. A default that nothing uses is not looked at.
 func (w *wiring) link() {
+	if w.next != nil {
+		w.strict = true
+		w.linkLoader(w.next)
+	}
+	w.strict = w.complete
 	for _, p := range w.parts {
 		for _, n := range p.decl.first.needs {
 			if n.point != nil {
 				w.linkPoint(p, n)
 			} else {
-				w.linkService(n, p, nil)
+				w.linkService(n, p)
 			}
 		}
 	}
 	for _, l := range w.loaders {
-		d := l.describe()
-		if d.problem != nil {
-			w.problem(d.problem)
-		}
-		for _, n := range d.first.needs {
-			w.linkService(n, l, nil)
+		if l != w.next {
+			w.linkLoader(l)
 		}
 	}
 	for _, s := range []*service{RootLogger.s, StartupPolicies.s} {
@@ -210,6 +215,25 @@ func (w *wiring) link() {
 			w.use(n)
 		}
 	}
+}
+
+func (w *wiring) linkLoader(l *loader) {
+	d := w.declaredLoader(l)
+	if d.problem != nil {
+		w.problem(d.problem)
+	}
+	for _, n := range d.first.needs {
+		w.linkService(n, l)
+	}
+}
+
+func (w *wiring) declaredLoader(l *loader) *declared {
+	d := w.b.loaders[l]
+	if d == nil {
+		d = l.describe()
+		w.b.loaders[l] = d
+	}
+	return d
 }
 
 // use follows the needs of a service, once.
@@ -228,7 +252,7 @@ func (w *wiring) use(n *node) {
 				w.problem(d.problem)
 			}
 			for _, need := range d.first.needs {
-				if to := w.linkService(need, in.f, n); to != nil {
+				if to := w.linkService(need, in.f); to != nil {
 					n.edges = append(n.edges, edge{to, need.pc})
 				}
 			}
@@ -237,16 +261,10 @@ func (w *wiring) use(n *node) {
 }
 
 // linkService resolves a need of a service, and returns its node, or nil.
-func (w *wiring) linkService(n *need, consumer fmt.Stringer, from *node) *node {
+func (w *wiring) linkService(n *need, consumer fmt.Stringer) *node {
 	s := n.service
 	if s.deprecated {
-		use := ""
-		if s.use != "" {
-			use = "; use " + s.use
-		}
-		w.warnings = append(w.warnings, Warning{
-			fmt.Sprintf("%s uses the deprecated service %q%s", consumer, s.id, use), Site{consumer.String(), sourceOf(n.pc)},
-		})
+		w.deprecated("service", s.id, s.use, Site{consumer.String(), sourceOf(n.pc)})
 	}
 	if s.id == "" {
 		w.problem(&InvalidIDError{"service", "", Site{consumer.String(), sourceOf(n.pc)}})
@@ -254,7 +272,7 @@ func (w *wiring) linkService(n *need, consumer fmt.Stringer, from *node) *node {
 	}
 	to := w.nodeFor(s)
 	if to == nil {
-		if !n.optional && !s.multi && w.complete {
+		if !n.optional && !s.multi && w.strict {
 			w.miss(s, Site{consumer.String(), sourceOf(n.pc)})
 		}
 		return nil
@@ -271,11 +289,7 @@ func (w *wiring) linkPoint(m *part, n *need) {
 	p := n.point
 	at := Site{m.String(), sourceOf(n.pc)}
 	if p.deprecated {
-		use := ""
-		if p.use != "" {
-			use = "; use " + p.use
-		}
-		w.warnings = append(w.warnings, Warning{fmt.Sprintf("%s uses the deprecated extension point %q%s", m, p.id, use), at})
+		w.deprecated("extension point", p.id, p.use, at)
 	}
 	of := w.points[p.id]
 	switch {
@@ -286,4 +300,18 @@ func (w *wiring) linkPoint(m *part, n *need) {
 	case of == nil && !n.optional && w.complete && w.byPlugin[m.plugin] != nil:
 		w.problem(w.missingPoint(p, at))
 	}
+}
+
+// deprecated warns about a use of something deprecated, once per consumer.
+func (w *wiring) deprecated(kind, id, use string, at Site) {
+	key := kind + "\x00" + id + "\x00" + at.What
+	if w.warned[key] {
+		return
+	}
+	w.warned[key] = true
+	text := fmt.Sprintf("%s uses the deprecated %s %q", at.What, kind, id)
+	if use != "" {
+		text += "; use " + use
+	}
+	w.warnings = append(w.warnings, Warning{text, at})
 }

@@ -303,4 +303,3 @@ func join(key, name string) string {
 	}
 	return key + "." + name
 }
-

@@ -1,0 +1,28 @@
+// Package main uses a service as another type.
+//
+// want: cannot use t() (value of type string) as int value
+package main
+
+import (
+	"context"
+
+	"github.com/flytower/flytower/backend"
+)
+
+var (
+	root  = backend.NewRootServiceRef[string]("test.root")
+	text  = backend.NewServiceRef[string]("test.text")
+	many  = backend.NewMultiServiceRef[string]("test.many")
+	point = backend.NewExtensionPoint[func(string)]("host", "point")
+)
+
+var _ = []any{root, text, many, point}
+
+func nothing(context.Context) error { return nil }
+
+var _ = backend.NewPlugin("p", func(env *backend.PluginEnv) backend.InitFunc {
+	t := text.From(env)
+	return func(context.Context) error { var n int = t(); _ = n; return nil }
+})
+
+func main() {}
