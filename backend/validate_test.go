@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -384,4 +385,21 @@ func TestEnvUsedAfterDeclareFailsTheInit(t *testing.T) {
 	if !is[*backend.PanicError](err) || !strings.Contains(err.Error(), "after its declare function had returned") {
 		t.Errorf("Start = %v, want a panic that explains itself", err)
 	}
+}
+
+func FuzzPluginID(f *testing.F) {
+	for _, id := range []string{"catalog", "a1-b2", "A", "old_id", "-a", "a-", "a--b", "1a", "é", "a b", ""} {
+		f.Add(id)
+	}
+	pattern := regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*(?:[-_][a-zA-Z0-9]+)*$`)
+	f.Fuzz(func(t *testing.T, id string) {
+		b := backend.New().Add(emptyPlugin(id))
+		err := b.Validate()
+		if got, want := err == nil, pattern.MatchString(id); got != want {
+			t.Fatalf("%q is accepted: %v, want %v", id, got, want)
+		}
+		if got, want := len(b.Graph().Warnings) > 0, err == nil && strings.Contains(id, "_"); got != want {
+			t.Fatalf("%q is warned about: %v, want %v", id, got, want)
+		}
+	})
 }

@@ -136,7 +136,7 @@ backend:
   cors: {origin: "*"}
 catalog:
   token: abc
-  rules: [{allow: [a, "yes: x"]}]
+  rules: [{allow: [a, "yes: x"], m: 1}, plain, {n: null}]
   empty: {}
   none: null
   text: "a\nb"
@@ -160,10 +160,12 @@ list: [] # app-config.local.yaml:2
 catalog:
   token: "***" # app-config.yaml:8
   rules:
-    -
-      allow:
+    - allow:
         - a # app-config.yaml:9
         - "yes: x" # app-config.yaml:9
+      m: 1 # app-config.yaml:9
+    - plain # app-config.yaml:9
+    - {} # app-config.yaml:9
   empty: {} # app-config.yaml:10
   text: "a\nb" # app-config.yaml:12
   yes: "true" # app-config.yaml:13

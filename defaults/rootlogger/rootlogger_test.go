@@ -141,6 +141,38 @@ func TestText(t *testing.T) {
 	}
 }
 
+func TestColor(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		vars []string
+		want string
+	}{
+		{[]string{"FORCE_COLOR", "1"}, "\x1b[34mbackstage\x1b[0m \x1b[31merror\x1b[0m a\\x1b[2Jb\n  c \x1b[36mk\x1b[0m=\"\\u001b\"\n"},
+		{[]string{"FORCE_COLOR", "1", "NO_COLOR", "1"}, "backstage error a\\x1b[2Jb\n  c k=\"\\u001b\"\n"},
+		{nil, "backstage error a\\x1b[2Jb\n  c k=\"\\u001b\"\n"},
+	} {
+		var out bytes.Buffer
+		log := rootlogger.New(rootlogger.Options{Writer: &out, Format: rootlogger.Text, Getenv: env(tt.vars...)})
+		record := slog.NewRecord(time.Time{}, slog.LevelError, "a\x1b[2Jb\nc", 0)
+		record.Add("k", "\x1b")
+		if err := log.Handler().Handle(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); got != tt.want {
+			t.Errorf("%v: %q, want %q", tt.vars, got, tt.want)
+		}
+	}
+}
+
+func TestFormatOf(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	rootlogger.New(rootlogger.Options{Writer: &out, Getenv: env("NODE_ENV", "production")}).Info("x")
+	if !json.Valid(out.Bytes()) {
+		t.Errorf("production: %s", out.String())
+	}
+}
+
 func TestPanicStack(t *testing.T) {
 	t.Parallel()
 	log, out := jsonLogger(t, "backend: {logger: {level: debug}}")
