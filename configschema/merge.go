@@ -50,7 +50,7 @@ func (n *normalizer) schema(schema map[string]any, depth int) map[string]any {
 			m, _ := v.(map[string]any)
 			for name, child := range m {
 				c := n.value(child, depth)
-				if object, ok := c.(map[string]any); ok && (k == "properties" || k == "patternProperties") {
+				if object, ok := c.(map[string]any); ok && n.owner != "" && (k == "properties" || k == "patternProperties") {
 					object[ownersKeyword] = []any{n.owner}
 				}
 				children[name] = c

@@ -43,7 +43,8 @@ const (
 )
 
 // Source is a schema and its publisher, by which messages and documentation
-// call it: "plugin catalog".
+// call it: "plugin catalog". A source without an owner adds rules for keys
+// that others describe.
 type Source struct {
 	Owner string
 	Value json.RawMessage

@@ -96,7 +96,7 @@ func (r *Root) adopt(o Options, instance backend.Instance) error {
 }
 
 // report checks the configuration against the schemas of everything that is
-// installed, and logs what it finds.
+// installed, and logs what it finds, now and after changes.
 func (r *Root) report(o Options, instance backend.Instance) {
 	schema, err := MergeSchemas(o.sources(instance)...)
 	if err != nil {
@@ -106,6 +106,8 @@ func (r *Root) report(o Options, instance backend.Instance) {
 		return
 	}
 	r.SetSchema(schema)
-	found := Check(r, schema)
-	r.tell(found.Log)
+	r.mu.Lock()
+	r.reporting = true
+	r.mu.Unlock()
+	r.logReport()
 }
