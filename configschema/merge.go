@@ -3,6 +3,7 @@ package configschema
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -94,7 +95,11 @@ func (n *normalizer) lookup(ref string) map[string]any {
 			continue
 		}
 		m, _ := v.(map[string]any)
-		v = m[strings.NewReplacer("~1", "/", "~0", "~").Replace(part)]
+		name := strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		if plain, err := url.PathUnescape(name); err == nil {
+			name = plain
+		}
+		v = m[name]
 	}
 	m, _ := v.(map[string]any)
 	return m
