@@ -28,7 +28,6 @@ type pluginRun struct {
 // moduleRun is a module while the backend runs.
 type moduleRun struct {
 	part     *part
-	plugin   *pluginRun
 	done     chan struct{}
 	progress // guarded by board.mu
 }
@@ -180,7 +179,7 @@ func (b *Backend) makeRuns(w *wiring) {
 		p.lifecycle.init(b, p.id)
 		p.state, p.allowed = StateWaiting, b.policy.PluginMayFail(p.id)
 		for _, mod := range w.modules[p.id] {
-			m := &moduleRun{part: mod, plugin: p, done: make(chan struct{})}
+			m := &moduleRun{part: mod, done: make(chan struct{})}
 			m.state, m.allowed = StateWaiting, b.policy.ModuleMayFail(p.id, mod.module)
 			p.modules = append(p.modules, m)
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -66,7 +67,6 @@ var (
 	serviceB = backend.NewServiceRef[int]("test.b")
 	serviceC = backend.NewServiceRef[int]("test.c")
 	rootA    = backend.NewRootServiceRef[int]("test.rootA")
-	calls    int // of the impure declare function
 )
 
 // wiringCases are broken in one way each; every message is in a golden file.
@@ -209,6 +209,7 @@ var wiringCases = []struct {
 		b.Add(emptyModule("ok", ""), emptyModule("ok", "ü"), intFactory(backend.NewServiceRef[int]("")))
 	}, is[*backend.InvalidIDError]},
 	{"impure-declare", func(b *backend.Backend) {
+		calls := 0
 		b.Add(intFactory(serviceA), backend.NewPlugin("p", func(env *backend.PluginEnv) backend.InitFunc {
 			if calls++; calls%2 == 1 {
 				_ = serviceA.From(env)
@@ -260,6 +261,9 @@ var wiringCases = []struct {
 			}),
 		)
 	}, is[*backend.NilFunctionError]},
+	{"foreign-feature", func(b *backend.Backend) {
+		b.Add(struct{ backend.Feature }{emptyPlugin("p")})
+	}, is[*backend.NilFeatureError]},
 	{"nil-features", func(b *backend.Backend) {
 		b.Add(nil, backend.ServiceFactory{}, backend.Features(nil))
 	}, is[*backend.NilFeatureError]},
@@ -384,4 +388,21 @@ func TestEnvUsedAfterDeclareFailsTheInit(t *testing.T) {
 	if !is[*backend.PanicError](err) || !strings.Contains(err.Error(), "after its declare function had returned") {
 		t.Errorf("Start = %v, want a panic that explains itself", err)
 	}
+}
+
+func FuzzPluginID(f *testing.F) {
+	for _, id := range []string{"catalog", "a1-b2", "A", "old_id", "-a", "a-", "a--b", "1a", "é", "a b", ""} {
+		f.Add(id)
+	}
+	pattern := regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*(?:[-_][a-zA-Z0-9]+)*$`)
+	f.Fuzz(func(t *testing.T, id string) {
+		b := backend.New().Add(emptyPlugin(id))
+		err := b.Validate()
+		if got, want := err == nil, pattern.MatchString(id); got != want {
+			t.Fatalf("%q is accepted: %v, want %v", id, got, want)
+		}
+		if got, want := len(b.Graph().Warnings) > 0, err == nil && strings.Contains(id, "_"); got != want {
+			t.Fatalf("%q is warned about: %v, want %v", id, got, want)
+		}
+	})
 }
