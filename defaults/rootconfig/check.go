@@ -32,16 +32,17 @@ type UnknownKey struct {
 }
 
 // String returns one line: position, key and what to do.
-func (u UnknownKey) String() string {
-	what := "is unknown"
+func (u UnknownKey) String() string { return u.problem().Error() }
+
+func (u UnknownKey) problem() *core.ConfigError {
+	e := &core.ConfigError{Key: u.Key, Position: u.Position, Problem: "is unknown"}
 	if u.Section {
-		what = "is not read by anything that is installed"
+		e.Problem = "is not read by anything that is installed"
 	}
-	e := core.ConfigError{Key: u.Key, Position: u.Position, Problem: what}
 	if u.Suggestion != "" {
 		e.Remedy = fmt.Sprintf("did you mean %q?", u.Suggestion)
 	}
-	return e.Error()
+	return e
 }
 
 // Deprecated is a key that should not be used any more.
@@ -174,9 +175,19 @@ func unresolved(list []Unresolved, n *conftree.Node, key string) []Unresolved {
 	return list
 }
 
-// Err returns everything that a strict check refuses: the violations, and
-// the unknown keys within known sections. It unwraps to one
-// *core.ConfigError each.
+// Invalid returns the violations, with which a strict start fails. It
+// unwraps to one *core.ConfigError each.
+func (r Report) Invalid() error {
+	var list []error
+	for _, v := range r.Violations {
+		list = append(list, v)
+	}
+	return errors.Join(list...)
+}
+
+// Err returns everything that a check refuses: the violations, and the
+// unknown keys within known sections, which a start only warns of. It unwraps
+// to one *core.ConfigError each.
 func (r Report) Err() error {
 	var list []error
 	for _, v := range r.Violations {
@@ -184,11 +195,7 @@ func (r Report) Err() error {
 	}
 	for _, u := range r.Unknown {
 		if !u.Section {
-			e := &core.ConfigError{Key: u.Key, Position: u.Position, Problem: "is unknown"}
-			if u.Suggestion != "" {
-				e.Remedy = fmt.Sprintf("did you mean %q?", u.Suggestion)
-			}
-			list = append(list, e)
+			list = append(list, u.problem())
 		}
 	}
 	return errors.Join(list...)

@@ -103,6 +103,9 @@ unresolved: app-config.yaml:16: config key "proxy.token" has no value: the envir
 	if want := "ERROR ERROR ERROR ERROR ERROR WARN WARN WARN INFO WARN INFO "; levels != want {
 		t.Errorf("levels: %s, want %s", levels, want)
 	}
+	if n := len(report.Invalid().(interface{ Unwrap() []error }).Unwrap()); n != 5 {
+		t.Errorf("%d violations, want 5", n)
+	}
 	strict := report.Err()
 	if n := len(strict.(interface{ Unwrap() []error }).Unwrap()); n != 7 {
 		t.Errorf("%d errors of the strict check, want 7:\n%v", n, strict)
@@ -147,7 +150,7 @@ func TestReloadIsChecked(t *testing.T) {
 			}
 		}
 		await(`app-config.yaml:3: config key "extra" is not read by anything that is installed`)
-		write(t, dir, map[string]string{"app-config.yaml": "# moved\nbackend: {baseUrl: http://x, wrokingDirectory: /tmp}\nv: second\nextra: 1\n"})
+		write(t, dir, map[string]string{"app-config.yaml": "# moved\nbackend: {baseUrl: http://x, workingDirectory: {}, wrokingDirectory: /tmp}\nv: second\nextra: 1\n"})
 		want := "second"
 		if strict {
 			want = "first"

@@ -85,7 +85,7 @@ func (r *Root) adopt(o Options, instance backend.Instance) error {
 	}
 	r.SetSchema(schema)
 	if o.Strict {
-		return Check(r, schema).Err()
+		return Check(r, schema).Invalid()
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func TestStrictFactory(t *testing.T) {
 		rootconfig.NewFactory(rootconfig.Options{Dir: dir, Args: []string{}, Env: []string{}, Strict: true}),
 	)).Add(catalog())
 	err := b.Start(t.Context())
-	if err == nil || !strings.Contains(err.Error(), `config key "backend.baseURL" is unknown; did you mean "baseUrl"?`) {
+	if err == nil || !strings.Contains(err.Error(), `app-config.yaml:1: config key "backend.baseUrl" is missing`) {
 		t.Errorf("error = %v", err)
 	}
 }

@@ -43,7 +43,8 @@ type Options struct {
 	Schemas []string
 	// Strict makes a configuration that violates a schema fail the start, and
 	// keeps the last good one where a change would violate it. Otherwise the
-	// violations are logged, and what reads the value fails.
+	// violations are logged, and what reads the value fails. Unknown keys are
+	// no violations: they are logged either way.
 	Strict bool
 }
 

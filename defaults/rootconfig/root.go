@@ -306,7 +306,7 @@ func (r *Root) Reload(ctx context.Context) error {
 	}
 	next := newSnapshot(layers)
 	if schema := r.Schema(); err == nil && r.strict && schema != nil {
-		err = check(next.merged, schema).Err()
+		err = check(next.merged, schema).Invalid()
 	}
 	if err != nil {
 		if text := err.Error(); text != r.lastProblem {
