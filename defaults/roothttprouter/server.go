@@ -19,6 +19,7 @@ import (
 	"github.com/flytower/flytower/internal/answer"
 	"github.com/flytower/flytower/internal/ratelimit"
 	"github.com/flytower/flytower/internal/requestmemo"
+	"github.com/flytower/flytower/internal/routes"
 )
 
 // Dependencies are what a server needs.
@@ -338,8 +339,12 @@ func countHeaders(h http.Header) (n int) {
 
 // route serves what is mounted.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	r = requestmemo.With(r)
 	path := r.URL.EscapedPath()
+	if !strings.HasPrefix(path, "/") || routes.HasDotSegment(path) {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	r = requestmemo.With(r)
 	if m, rest := s.mounts.find(path); m != nil {
 		m.handler.ServeHTTP(w, m.strip(r, rest))
 		return

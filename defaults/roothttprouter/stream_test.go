@@ -311,3 +311,27 @@ func TestFilesPassUncopied(t *testing.T) {
 		t.Errorf("range: %d %q", resp.StatusCode, body)
 	}
 }
+
+func TestUnusualRequestTargets(t *testing.T) {
+	t.Parallel()
+	s := start(t, "backend:\n")
+	s.mount("/api/:pluginId", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "plugin "+r.PathValue("pluginId"))
+	})
+	s.mount("/api/app", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "app "+r.URL.Path) })
+	for target, want := range map[string]string{
+		"OPTIONS *":                        "",
+		"CONNECT example.com:443":          "",
+		"GET http://other.test/api/x/y":    "plugin x",
+		"GET //evil.example.com/%2e%2e/":   "",
+		"GET /api//x":                      "",
+		"GET /api/%2e%2e/x":                "",
+		"GET /x?" + strings.Repeat("&", 9): "app /x",
+	} {
+		got := s.raw(target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		_, body, _ := strings.Cut(got, "\r\n\r\n")
+		if body != want {
+			t.Errorf("%s: %q, want the body %q", target, got, want)
+		}
+	}
+}
