@@ -110,13 +110,3 @@ type HealthService interface {
 
 // RootHealth is the health of the backend.
 var RootHealth = backend.NewRootServiceRef[HealthService]("core.rootHealth")
-
-// HTTPFallback is implemented by an [HTTPRoot] that can hand requests to a
-// handler that belongs to no mounted path. A gateway needs it.
-type HTTPFallback interface {
-	// UseFallback lets h answer the requests at and below the path that no
-	// mounted path matches. Other than for Use, the path is not stripped, and
-	// mounted paths may lie below it. It is an error if the path has a
-	// fallback already.
-	UseFallback(path string, h http.Handler) error
-}
