@@ -28,6 +28,8 @@ type Dependencies struct {
 	Log       *slog.Logger
 	Lifecycle backend.RootLifecycle
 	Health    core.HealthService
+	// Policy bounds the stop; the server warns if it needs longer.
+	Policy backend.StartupPolicy
 }
 
 // Server is the HTTP server of a backend.
@@ -128,6 +130,7 @@ func (s *Server) configure() (closeStore func(), err error) {
 	if s.shutdownDelay, err = c.DurationOr("backend.lifecycle.serverShutdownDelay", s.shutdownDelay); err != nil {
 		return nil, err
 	}
+	s.checkStopLimits()
 	limiter, closeStore, err := ratelimit.Root(c, s.Log)
 	if err != nil {
 		return nil, err
@@ -143,6 +146,21 @@ func (s *Server) configure() (closeStore func(), err error) {
 		s.keepAlive = []string{"timeout=" + strconv.Itoa(int(s.limits.keepAlive/time.Second))}
 	}
 	return closeStore, nil
+}
+
+// checkStopLimits warns if the stop would be cut short.
+func (s *Server) checkStopLimits() {
+	hook, stop := s.Policy.HookTimeout, s.Policy.StopTimeout
+	if hook <= 0 {
+		hook = backend.DefaultHookTimeout
+	}
+	if stop <= 0 {
+		stop = backend.DefaultStopTimeout
+	}
+	if need := s.shutdownDelay + s.drainTimeout; need > hook || need >= stop {
+		s.Log.Warn("A stop may cut requests off: raise backend.startup.hookTimeout and backend.startup.stopTimeout above the time that the server needs, or lower backend.lifecycle.serverShutdownDelay",
+			"needs", need, "hookTimeout", hook, "stopTimeout", stop)
+	}
 }
 
 type connectionKey struct{}
