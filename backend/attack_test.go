@@ -182,6 +182,76 @@ func TestRandomGraphs(t *testing.T) {
 	})
 }
 
+// TestRandomModules checks that a module that offers an extension point runs
+// after the modules that use it, and that circles are found.
+func TestRandomModules(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 8).Draw(t, "modules")
+		uses := make([][]int, n) // of the extension point that another module offers
+		for i := range uses {
+			uses[i] = rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 0, min(2, n), rapid.ID[int]).Draw(t, "uses")
+		}
+		points := make([]backend.ExtensionPoint[int], n)
+		for i := range points {
+			points[i] = backend.NewExtensionPoint[int]("p", fmt.Sprintf("point%d", i))
+		}
+		var mu sync.Mutex
+		done := map[int]bool{}
+		var early []string
+		fs := []backend.Feature{plugin("p", func(context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(done) != n {
+				early = append(early, "the plugin")
+			}
+			return nil
+		})}
+		waits := make([]randomService, n) // a module waits for the users of its point
+		for i := range n {
+			for _, to := range uses[i] {
+				waits[to].needs = append(waits[to].needs, i)
+			}
+		}
+		for i := range n {
+			fs = append(fs, backend.NewModule("p", fmt.Sprintf("m%d", i), func(env *backend.ModuleEnv) backend.InitFunc {
+				points[i].Offer(env, i)
+				for _, to := range uses[i] {
+					_ = points[to].From(env)
+				}
+				return func(context.Context) error {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, user := range waits[i].needs {
+						if !done[user] {
+							early = append(early, fmt.Sprintf("m%d before m%d", i, user))
+						}
+					}
+					done[i] = true
+					return nil
+				}
+			}))
+		}
+		b := backend.New().Add(fs...)
+		err := b.Validate()
+		if got, want := is[*backend.CycleError](err), cyclic(waits); got != want || !want && err != nil {
+			t.Fatalf("Validate = %v; cyclic by the other method: %v", err, want)
+		}
+		if err != nil {
+			return
+		}
+		if err := b.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Stop(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if len(early) > 0 {
+			t.Fatalf("too early: %v", early)
+		}
+	})
+}
+
 func TestHundredsOfPluginsWithPanicsEverywhere(t *testing.T) {
 	t.Parallel()
 	const n = 300

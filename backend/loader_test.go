@@ -51,9 +51,9 @@ func TestLoadersRunInOrderDepthFirst(t *testing.T) {
 	}
 	var ids []string
 	for _, p := range b.Graph().Plugins {
-		ids = append(ids, p.ID)
+		ids = append(ids, strings.TrimSpace(p.ID+" "+p.Loader))
 	}
-	if diff := cmp.Diff([]string{"zero", "one", "two"}, ids); diff != "" {
+	if diff := cmp.Diff([]string{"zero", "one 1", "two 2"}, ids); diff != "" {
 		t.Errorf("what is added comes before what is loaded (-want +got):\n%s", diff)
 	}
 }

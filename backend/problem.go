@@ -383,10 +383,19 @@ func (e *NilFunctionError) Remedy() string {
 	return "return a function from declare, if only one that does nothing"
 }
 
-// NilFeatureError: nil, or a zero value, was added as a feature.
-type NilFeatureError struct{ At Site }
+// NilFeatureError: nil, a zero value, or a type of another package that embeds
+// a feature, was added as a feature.
+type NilFeatureError struct {
+	At   Site
+	Type string // of what was added, empty for nil and zero values
+}
 
-func (e *NilFeatureError) Error() string { return "a nil feature was added" }
+func (e *NilFeatureError) Error() string {
+	if e.Type != "" {
+		return "a " + e.Type + " is not a feature"
+	}
+	return "a nil feature was added"
+}
 
 // Sites returns the call of Add.
 func (e *NilFeatureError) Sites() []Site { return []Site{e.At} }

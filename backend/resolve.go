@@ -155,7 +155,7 @@ func (w *wiring) collect(all []added) *collected {
 			}
 		case ServiceFactory:
 			if f.f == nil {
-				w.problem(&NilFeatureError{addedSite(a)})
+				w.problem(&NilFeatureError{At: addedSite(a)})
 				return
 			}
 			c.factories = append(c.factories, a)
@@ -167,8 +167,10 @@ func (w *wiring) collect(all []added) *collected {
 			c.wrappers = append(c.wrappers, a)
 		case *loader:
 			w.loaders = append(w.loaders, f)
+		case nil:
+			w.problem(&NilFeatureError{At: addedSite(a)})
 		default:
-			w.problem(&NilFeatureError{addedSite(a)})
+			w.problem(&NilFeatureError{At: addedSite(a), Type: fmt.Sprintf("%T", f)})
 		}
 	}
 	for _, a := range all {

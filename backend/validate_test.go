@@ -67,7 +67,6 @@ var (
 	serviceB = backend.NewServiceRef[int]("test.b")
 	serviceC = backend.NewServiceRef[int]("test.c")
 	rootA    = backend.NewRootServiceRef[int]("test.rootA")
-	calls    int // of the impure declare function
 )
 
 // wiringCases are broken in one way each; every message is in a golden file.
@@ -210,6 +209,7 @@ var wiringCases = []struct {
 		b.Add(emptyModule("ok", ""), emptyModule("ok", "ü"), intFactory(backend.NewServiceRef[int]("")))
 	}, is[*backend.InvalidIDError]},
 	{"impure-declare", func(b *backend.Backend) {
+		calls := 0
 		b.Add(intFactory(serviceA), backend.NewPlugin("p", func(env *backend.PluginEnv) backend.InitFunc {
 			if calls++; calls%2 == 1 {
 				_ = serviceA.From(env)
@@ -261,6 +261,9 @@ var wiringCases = []struct {
 			}),
 		)
 	}, is[*backend.NilFunctionError]},
+	{"foreign-feature", func(b *backend.Backend) {
+		b.Add(struct{ backend.Feature }{emptyPlugin("p")})
+	}, is[*backend.NilFeatureError]},
 	{"nil-features", func(b *backend.Backend) {
 		b.Add(nil, backend.ServiceFactory{}, backend.Features(nil))
 	}, is[*backend.NilFeatureError]},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
@@ -59,8 +60,14 @@ func open(t *testing.T, m *database.Manager, plugin string) (core.DatabaseServic
 // server is the private server of the tests, and a begin of names that no
 // other test uses; databases that begin so are dropped at the end.
 type server struct {
-	host, prefix string
-	admin        *pgx.Conn
+	prefix string
+	config *pgx.ConnConfig
+	admin  *pgx.Conn
+}
+
+// connection writes the connection of a user as YAML.
+func (s server) connection(user, password, more string) string {
+	return fmt.Sprintf("{host: '%s', port: %d, user: '%s', password: '%s'%s}", s.config.Host, s.config.Port, user, password, more)
 }
 
 func newServer(t *testing.T) server {
@@ -73,7 +80,12 @@ func newServer(t *testing.T) server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := server{host: config.Host, prefix: config.Database + "_", admin: admin}
+	s := server{config: config, prefix: config.Database + "_", admin: admin}
+	// It exists on a private server, where its members need their passwords.
+	var pg *pgconn.PgError
+	if _, err := admin.Exec(t.Context(), "CREATE ROLE secured"); err != nil && (!errors.As(err, &pg) || pg.Code != "42710" && pg.Code != "23505") {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		ctx := context.Background()
 		rows, err := admin.Query(ctx, "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", s.prefix)
@@ -98,8 +110,8 @@ func newServer(t *testing.T) server {
 }
 
 func (s server) yaml(more string) string {
-	return fmt.Sprintf("backend:\n  database:\n    client: pg\n    prefix: %s\n    connection: {host: %s, user: postgres, database: %s}\n%s",
-		s.prefix, s.host, strings.TrimSuffix(s.prefix, "_"), more)
+	return fmt.Sprintf("backend:\n  database:\n    client: pg\n    prefix: %s\n    connection: %s\n%s",
+		s.prefix, s.connection(s.config.User, s.config.Password, ", database: "+strings.TrimSuffix(s.prefix, "_")), more)
 }
 
 func one[T any](t *testing.T, db *sql.DB, query string, args ...any) T {
@@ -487,7 +499,7 @@ func TestErrorsSayWhereWhyAndWhatToDo(t *testing.T) {
 	srv := newServer(t)
 	secret, poor := srv.prefix+"secured", srv.prefix+"poor"
 	for _, statement := range []string{
-		"CREATE ROLE " + secret + " LOGIN PASSWORD 'right' IN ROLE secured", "CREATE ROLE " + poor + " LOGIN",
+		"CREATE ROLE " + secret + " LOGIN PASSWORD 'right' IN ROLE secured", "CREATE ROLE " + poor + " LOGIN PASSWORD 'poor'",
 	} {
 		if _, err := srv.admin.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -507,23 +519,23 @@ func TestErrorsSayWhereWhyAndWhatToDo(t *testing.T) {
 			[]string{`app-config.yaml:5: config key "backend.database.connection" leads to database "` + srv.prefix + `a" on the PostgreSQL server at 127.0.0.1:1, which cannot be reached`, "refused", "start the server"},
 		},
 		"wrong password": {
-			"connection: {host: " + srv.host + ", user: " + secret + ", password: hush}",
+			"connection: " + srv.connection(secret, "hush", ""),
 			[]string{"which refuses the credentials", "correct user and password"},
 		},
 		"may not create": {
-			"connection: {host: " + srv.host + ", user: " + poor + "}",
+			"connection: " + srv.connection(poor, "poor", ""),
 			[]string{"which is not there and could not be created", "permission denied", "set backend.database.ensureExists to false"},
 		},
 		"not created": {
-			"ensureExists: false\n    connection: {host: " + srv.host + ", user: postgres}",
+			"ensureExists: false\n    connection: " + srv.connection(srv.config.User, srv.config.Password, ""),
 			[]string{"which has no such database", "set backend.database.ensureExists to true"},
 		},
 		"may not create the schema": {
-			"pluginDivisionMode: schema\n    connection: {host: " + srv.host + ", database: postgres, user: " + poor + "}",
+			"pluginDivisionMode: schema\n    connection: " + srv.connection(poor, "poor", ", database: postgres"),
 			[]string{`where schema "a" could not be created`, "let the user create schemas"},
 		},
 		"unknown role": {
-			"role: nobody-knows\n    connection: {host: " + srv.host + ", user: postgres}",
+			"role: nobody-knows\n    connection: " + srv.connection(srv.config.User, srv.config.Password, ""),
 			[]string{`role "nobody-knows" does not exist`},
 		},
 	} {
@@ -593,11 +605,11 @@ func TestPasswordSource(t *testing.T) {
 			}
 		}
 	})
-	yaml := "backend: {database: {client: pg, prefix: " + srv.prefix + ", connection: {type: cloud, host: " + srv.host + ", user: " + user + "}}}"
+	yaml := "backend: {database: {client: pg, prefix: " + srv.prefix + ", connection: " + srv.connection(user, "none", ", type: cloud") + "}}"
 	_, db := open(t, manager(t, yaml, database.WithPasswordSource("cloud", func(c core.Config) (database.PasswordSource, error) {
 		host, err := c.String("host")
 		return func(context.Context) (string, error) {
-			if host != srv.host {
+			if host != srv.config.Host {
 				return "", errors.New("another host")
 			}
 			return "token", nil
@@ -652,5 +664,64 @@ func TestWrongConfiguration(t *testing.T) {
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "app-config.yaml:1: ") {
 			t.Errorf("%s: error %v, want %q", yaml, err, want)
 		}
+	}
+}
+
+func TestBusyPluginStarvesNobody(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	m := manager(t, srv.yaml("    maxConnections: 2"))
+	_, busy := open(t, m, "busy")
+	_, other := open(t, m, "other")
+	ctx, stop := context.WithCancel(t.Context())
+	var g errgroup.Group
+	for range 8 {
+		g.Go(func() error {
+			for ctx.Err() == nil {
+				if _, err := busy.ExecContext(t.Context(), "SELECT pg_sleep(0.001)"); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for range 20 {
+		exec(t, other, "SELECT 1")
+	}
+	stop()
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSharedPoolHoldsFewConnections(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	m := manager(t, srv.yaml("    pluginDivisionMode: schema"))
+	for i := range 25 {
+		_, db := open(t, m, fmt.Sprint("p", i))
+		exec(t, db, "CREATE TABLE things (id int)")
+	}
+	var n int
+	if err := srv.admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1", strings.TrimSuffix(srv.prefix, "_")).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if n < 1 || n > 3 {
+		t.Errorf("%d connections, want at most 3", n)
+	}
+}
+
+func TestNoConnectionBecomesFree(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	_, db := open(t, manager(t, srv.yaml("    knexConfig: {pool: {max: 1, acquireTimeoutMillis: 1500}}")), "a")
+	held, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	_, err = db.ExecContext(t.Context(), "SELECT 1")
+	if err == nil || !strings.Contains(err.Error(), "no connection became free within 1.5s") || !strings.Contains(err.Error(), "maxConnections") {
+		t.Errorf("error %v", err)
 	}
 }
