@@ -150,7 +150,7 @@ func (l *lifecycle) onStop(o owner, name string, fn func(context.Context) error)
 
 func (l *lifecycle) goroutine(o owner, name string, fn func(context.Context) error) {
 	l.mu.Lock()
-	if l.stopping || fn == nil {
+	if l.stopping {
 		l.mu.Unlock()
 		l.logger().Warn("goroutine was not started: its plugin is stopping", "goroutine", name)
 		return

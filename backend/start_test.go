@@ -308,6 +308,77 @@ func TestTimeoutOfOnePluginDoesNotSpoilASharedService(t *testing.T) {
 	})
 }
 
+func TestFailedRootAndEagerServices(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	j := &journal{}
+	broken := func(id string, needs ...backend.RootServiceRef[string]) backend.Feature {
+		return backend.NewRootServiceFactory(backend.NewRootServiceRef[string](id), func(env *backend.RootEnv) backend.MakeFunc[string] {
+			for _, n := range needs {
+				_ = n.From(env)
+			}
+			return func(context.Context) (string, error) { return "", boom }
+		})
+	}
+	good := withRoot("good", func(l backend.RootLifecycle) error { return l.OnStop("good", j.log("good stopped")) })
+	b := backend.New().Add(broken("bad"), broken("user", backend.NewRootServiceRef[string]("bad")), good, plugin("p", j.log("init")))
+	err := b.Start(t.Context())
+	var failed *backend.StartupError
+	if !errors.As(err, &failed) || failed.Cause == nil || !errors.Is(err, boom) {
+		t.Fatalf("Start = %v, want a startup error with a cause", err)
+	}
+	if j.String() != "good stopped" {
+		t.Errorf("ran %q, want what had been made stopped, and no init", j)
+	}
+	if s := b.Status(); s.Plugins[0].State != backend.StateStopped {
+		t.Errorf("plugin is %s, want stopped: it never started", s.Plugins[0].State)
+	}
+
+	eager := backend.NewServiceFactory(serviceA, func(*backend.FactoryEnv) backend.MakeFunc[int] {
+		return func(context.Context) (int, error) { return 0, boom }
+	}, backend.Eager())
+	b = start(t, eager, plugin("p", j.log("p")), module("p", "m", j.log("m")),
+		rootValue(backend.StartupPolicies, backend.StartupPolicy{PluginMayFail: func(string) bool { return true }}))
+	p := b.Status().Plugins[0]
+	if p.State != backend.StateFailed || p.Modules[0].State != backend.StateStopped || !strings.Contains(p.Error, "boom") {
+		t.Errorf("plugin = %+v, want it failed, and its module not started", p)
+	}
+	if strings.Contains(j.String(), "m") || strings.Contains(j.String(), "p ") {
+		t.Errorf("ran %q", j)
+	}
+}
+
+func TestFailedDecorators(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	for name, d := range map[string]backend.Feature{
+		"service": backend.Decorate(serviceA, func(*backend.FactoryEnv, func() int) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { return 0, boom }
+		}),
+		"plugin lifecycle": backend.Decorate(backend.PluginLifecycle, func(*backend.FactoryEnv, func() backend.Lifecycle) backend.MakeFunc[backend.Lifecycle] {
+			return func(context.Context) (backend.Lifecycle, error) { return nil, boom }
+		}),
+		"root lifecycle": backend.DecorateRoot(backend.BackendLifecycle, func(*backend.RootEnv, func() backend.RootLifecycle) backend.MakeFunc[backend.RootLifecycle] {
+			return func(context.Context) (backend.RootLifecycle, error) { panic(boom) }
+		}),
+		"extension point": backend.DecorateExtensionPoint(wordsPoint, func(backend.ModuleContext, words) (words, error) { return nil, boom }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := backend.New().Add(d, intFactory(serviceA),
+				needing("greeter", func(env *backend.PluginEnv) {
+					_, _ = serviceA.From(env), backend.PluginLifecycle.From(env)
+					wordsPoint.Offer(env, wordList{})
+				}),
+				backend.NewModule("greeter", "m", func(env *backend.ModuleEnv) backend.InitFunc { _ = wordsPoint.From(env); return initNothing }),
+				withRoot("r", func(backend.RootLifecycle) error { return nil }))
+			if err := b.Start(t.Context()); !errors.Is(err, boom) {
+				t.Errorf("Start = %v, want the error of the decorator", err)
+			}
+		})
+	}
+}
+
 func TestStartEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -65,7 +67,6 @@ var (
 	serviceB = backend.NewServiceRef[int]("test.b")
 	serviceC = backend.NewServiceRef[int]("test.c")
 	rootA    = backend.NewRootServiceRef[int]("test.rootA")
-	calls    int // of the impure declare function
 )
 
 // wiringCases are broken in one way each; every message is in a golden file.
@@ -97,6 +98,14 @@ var wiringCases = []struct {
 		b.Add(backend.NewModule("host", "m", func(env *backend.ModuleEnv) backend.InitFunc { _ = typo.From(env); return initNothing }))
 		b.Add(backend.DecorateExtensionPoint(backend.NewExtensionPoint[int]("absent", "point"), func(_ backend.ModuleContext, v int) (int, error) { return v, nil }))
 	}, is[*backend.MissingExtensionPointError]},
+	{"missing-extension-point-unlike-any", func(b *backend.Backend) {
+		known, other := backend.NewExtensionPoint[int]("host", "workers"), backend.NewExtensionPoint[int]("host", "locations")
+		wanted := backend.NewExtensionPoint[int]("host", "templates")
+		b.Add(needing("host", func(env *backend.PluginEnv) { known.Offer(env, 1); other.Offer(env, 1) }), emptyPlugin("bare"))
+		b.Add(backend.NewModule("host", "m", func(env *backend.ModuleEnv) backend.InitFunc { _ = wanted.From(env); return initNothing }))
+		none := backend.NewExtensionPoint[int]("bare", "point")
+		b.Add(backend.NewModule("bare", "m", func(env *backend.ModuleEnv) backend.InitFunc { _ = none.From(env); return initNothing }))
+	}, is[*backend.MissingExtensionPointError]},
 	{"duplicate-plugin", func(b *backend.Backend) {
 		p := emptyPlugin("twice")
 		b.Add(p)
@@ -112,6 +121,12 @@ var wiringCases = []struct {
 	}, is[*backend.DuplicateError]},
 	{"duplicate-factory", func(b *backend.Backend) {
 		b.Add(intFactory(serviceA), intFactory(serviceA))
+	}, is[*backend.DuplicateError]},
+	{"duplicate-decorator", func(b *backend.Backend) {
+		d := backend.Decorate(serviceA, func(_ *backend.FactoryEnv, inner func() int) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { return inner(), nil }
+		})
+		b.Add(intFactory(serviceA), d, d)
 	}, is[*backend.DuplicateError]},
 	{"service-cycle", func(b *backend.Backend) {
 		b.Add(intFactory(serviceA, serviceB), intFactory(serviceB, serviceC), intFactory(serviceC, serviceA))
@@ -194,6 +209,7 @@ var wiringCases = []struct {
 		b.Add(emptyModule("ok", ""), emptyModule("ok", "ü"), intFactory(backend.NewServiceRef[int]("")))
 	}, is[*backend.InvalidIDError]},
 	{"impure-declare", func(b *backend.Backend) {
+		calls := 0
 		b.Add(intFactory(serviceA), backend.NewPlugin("p", func(env *backend.PluginEnv) backend.InitFunc {
 			if calls++; calls%2 == 1 {
 				_ = serviceA.From(env)
@@ -201,6 +217,24 @@ var wiringCases = []struct {
 			return initNothing
 		}))
 	}, is[*backend.ImpureDeclareError]},
+	{"impure-declare-other-id", func(b *backend.Backend) {
+		refs := []backend.ServiceRef[int]{serviceA, serviceB}
+		n := 0
+		b.Add(intFactory(serviceA), intFactory(serviceB), needing("p", func(env *backend.PluginEnv) { n++; _ = refs[n%2].From(env) }))
+	}, is[*backend.ImpureDeclareError]},
+	{"impure-declare-offers", func(b *backend.Backend) {
+		eps := []backend.ExtensionPoint[int]{backend.NewExtensionPoint[int]("p", "a"), backend.NewExtensionPoint[int]("p", "b")}
+		n, m := 0, 0
+		b.Add(needing("p", func(env *backend.PluginEnv) { n++; eps[n%2].Offer(env, 1) }))
+		b.Add(needing("q", func(env *backend.PluginEnv) {
+			if m++; m == 1 {
+				backend.NewExtensionPoint[int]("q", "a").Offer(env, 1)
+			}
+		}))
+	}, is[*backend.ImpureDeclareError]},
+	{"foreign-env", func(b *backend.Backend) {
+		b.Add(intFactory(serviceA), needing("p", func(*backend.PluginEnv) { _ = serviceA.From(&backend.PluginEnv{}) }))
+	}, is[*backend.DeclarePanicError]},
 	{"declare-panics", func(b *backend.Backend) {
 		b.Add(needing("p", func(*backend.PluginEnv) { panic("boom") }))
 	}, is[*backend.DeclarePanicError]},
@@ -221,11 +255,15 @@ var wiringCases = []struct {
 				}),
 			backend.NewFeatureLoader("no-load", func(*backend.RootEnv) backend.LoadFunc { return nil }),
 			backend.NewFeatureLoader("no-declare", nil),
+			backend.DecorateExtensionPoint(backend.NewExtensionPoint[int]("no-offer", "point"), nil),
 			needing("no-offer", func(env *backend.PluginEnv) {
 				backend.NewExtensionPoint[int]("no-offer", "point").OfferFunc(env, nil)
 			}),
 		)
 	}, is[*backend.NilFunctionError]},
+	{"foreign-feature", func(b *backend.Backend) {
+		b.Add(struct{ backend.Feature }{emptyPlugin("p")})
+	}, is[*backend.NilFeatureError]},
 	{"nil-features", func(b *backend.Backend) {
 		b.Add(nil, backend.ServiceFactory{}, backend.Features(nil))
 	}, is[*backend.NilFeatureError]},
@@ -286,6 +324,22 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestMessagesStayReadable(t *testing.T) {
+	t.Parallel()
+	b := backend.New()
+	for i := range 100 {
+		b.Add(needing(fmt.Sprintf("p%d", i), func(env *backend.PluginEnv) { _ = serviceA.From(env) }))
+	}
+	err := b.Validate()
+	if n := strings.Count(err.Error(), "\n"); n > 15 || !strings.Contains(err.Error(), "and 90 more") {
+		t.Errorf("a message of %d lines:\n%v", n, err)
+	}
+	var missing *backend.MissingServiceError
+	if !errors.As(err, &missing) || len(missing.Consumers) != 100 {
+		t.Errorf("the problem does not name all consumers: %v", missing)
+	}
+}
+
 func TestValidateAcceptsLegacyIDsWithWarning(t *testing.T) {
 	t.Parallel()
 	b := backend.New().Add(emptyPlugin("old_plugin"), emptyModule("old_plugin", "A1-b"))
@@ -334,4 +388,21 @@ func TestEnvUsedAfterDeclareFailsTheInit(t *testing.T) {
 	if !is[*backend.PanicError](err) || !strings.Contains(err.Error(), "after its declare function had returned") {
 		t.Errorf("Start = %v, want a panic that explains itself", err)
 	}
+}
+
+func FuzzPluginID(f *testing.F) {
+	for _, id := range []string{"catalog", "a1-b2", "A", "old_id", "-a", "a-", "a--b", "1a", "é", "a b", ""} {
+		f.Add(id)
+	}
+	pattern := regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*(?:[-_][a-zA-Z0-9]+)*$`)
+	f.Fuzz(func(t *testing.T, id string) {
+		b := backend.New().Add(emptyPlugin(id))
+		err := b.Validate()
+		if got, want := err == nil, pattern.MatchString(id); got != want {
+			t.Fatalf("%q is accepted: %v, want %v", id, got, want)
+		}
+		if got, want := len(b.Graph().Warnings) > 0, err == nil && strings.Contains(id, "_"); got != want {
+			t.Fatalf("%q is warned about: %v, want %v", id, got, want)
+		}
+	})
 }

@@ -126,6 +126,16 @@ func Merge(sources ...Source) (*Schema, error) {
 	return s, nil
 }
 
+// MarshalJSON returns the merged schema, for editors and other tools.
+func (s *Schema) MarshalJSON() ([]byte, error) {
+	if s == nil {
+		return []byte("{}"), nil
+	}
+	doc, _ := strip(s.root).(map[string]any)
+	doc["$schema"] = "http://json-schema.org/draft-07/schema#"
+	return json.Marshal(doc)
+}
+
 // noLoader refuses references to other documents.
 type noLoader struct{}
 

@@ -204,6 +204,34 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestValidateVisible(t *testing.T) {
+	t.Parallel()
+	schema := merge(t, `{"properties":{
+		"app":{"type":"object","required":["title","inner","hidden"],"properties":{
+			"title":{"type":"string","visibility":"frontend"},
+			"inner":{"type":"object","properties":{"x":{"visibility":"frontend"}}},
+			"hidden":{"type":"string"},
+			"deep":{"deepVisibility":"frontend","properties":{"n":{"type":"number"}}}}},
+		"n":{"type":"number"},
+		"o":{"type":"object"}}}`)
+	var got []string
+	for _, v := range schema.ValidateVisible(data(t, `{"app":{"deep":{"n":"x"}},"n":"x","o":1}`), configschema.Frontend) {
+		got = append(got, v.Path.String())
+	}
+	if diff := cmp.Diff([]string{"app.deep.n", "app.inner", "app.title", "o"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMarshal(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(merge(t, `{"properties":{"a":{"type":"string"}}}`))
+	want := `{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"a":{"type":"string"}},"type":"object"}`
+	if string(got) != want || err != nil {
+		t.Errorf("schema = %s, %v", got, err)
+	}
+}
+
 func TestUnknown(t *testing.T) {
 	t.Parallel()
 	schema := merge(t,

@@ -2,6 +2,7 @@ package httprouter
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/flytower/flytower/backend"
@@ -15,11 +16,21 @@ var Factory = NewFactory()
 // Option customises a router.
 type Option func(*options)
 
-type options struct{ pause *time.Duration }
+type options struct {
+	pause      *time.Duration
+	middleware []func(plugin string, next http.Handler) http.Handler
+}
 
 // WithStartupPause sets how long requests wait for a plugin that has not
 // started, instead of backend.lifecycle.startupRequestPauseTimeout.
 func WithStartupPause(d time.Duration) Option { return func(o *options) { o.pause = &d } }
+
+// WithMiddleware puts middleware around the whole router of every plugin; of
+// several, the first is the outermost. When next has returned, r.Pattern is
+// the pattern that matched, "" if none did.
+func WithMiddleware(m func(plugin string, next http.Handler) http.Handler) Option {
+	return func(o *options) { o.middleware = append(o.middleware, m) }
+}
 
 // NewFactory returns a factory of customised routers.
 func NewFactory(opts ...Option) backend.ServiceFactory {

@@ -17,6 +17,7 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/answer"
 	"github.com/flytower/flytower/internal/ratelimit"
+	"github.com/flytower/flytower/internal/requestmemo"
 	"github.com/flytower/flytower/internal/routes"
 )
 
@@ -91,6 +92,9 @@ func New(d Dependencies, opts ...Option) (*Router, error) {
 	r.handler = http.HandlerFunc(r.serve)
 	if limiter != nil {
 		r.handler = limiter.Wrap(r.handler)
+	}
+	for i := len(o.middleware) - 1; i >= 0; i-- {
+		r.handler = o.middleware[i](d.Plugin, r.handler)
 	}
 	r.rebuild()
 	return r, nil
@@ -189,6 +193,9 @@ func (r *Router) Routes() []string { return r.mux.Patterns() }
 // ServeHTTP serves a request whose URL is relative to the plugin.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w = answer.Track(w)
+	if requestmemo.From(req.Context()) == nil {
+		req = requestmemo.With(req) // it never left the process
+	}
 	aborted := false
 	err := r.Lifecycle.Guard(req.Context(), "an HTTP request", func(context.Context) error {
 		defer func() {

@@ -106,6 +106,18 @@ func (r *Root) merged() *conftree.Node { return r.current.Load().merged }
 // Layers returns the sources, lowest precedence first.
 func (r *Root) Layers() []Layer { return slices.Clone(r.current.Load().layers) }
 
+// LayerData returns what one source contributes, nil if there is none of
+// that name: "env" for the environment. It lets callers that know only the
+// interface tell the environment from the files.
+func (r *Root) LayerData(name string) map[string]any {
+	for _, l := range r.current.Load().layers {
+		if l.Name == name {
+			return l.Data()
+		}
+	}
+	return nil
+}
+
 // Sources implements core.ConfigRoot.
 func (r *Root) Sources() []string {
 	if r.loader != nil {

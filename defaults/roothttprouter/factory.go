@@ -3,6 +3,7 @@ package roothttprouter
 import (
 	"context"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/flytower/flytower/backend"
@@ -21,6 +22,7 @@ type options struct {
 	shutdownDelay time.Duration
 	cacheDir      string
 	listener      net.Listener
+	middleware    []func(http.Handler) http.Handler
 }
 
 func defaultOptions() options {
@@ -43,6 +45,13 @@ func WithCacheDir(dir string) Option { return func(o *options) { o.cacheDir = di
 // WithListener serves on a listener that is open, instead of backend.listen.
 // The server closes it.
 func WithListener(l net.Listener) Option { return func(o *options) { o.listener = l } }
+
+// WithMiddleware puts middleware around everything that follows the health
+// routes: the rate limit and what is mounted. Of several, the first is the
+// outermost.
+func WithMiddleware(m func(http.Handler) http.Handler) Option {
+	return func(o *options) { o.middleware = append(o.middleware, m) }
+}
 
 // NewFactory returns a factory of a customised server.
 func NewFactory(opts ...Option) backend.ServiceFactory {

@@ -135,6 +135,9 @@ func (s *Server) configure() (closeStore func(), err error) {
 	if limiter != nil {
 		s.limited = limiter.Wrap(s.limited)
 	}
+	for i := len(s.middleware) - 1; i >= 0; i-- {
+		s.limited = s.middleware[i](s.limited)
+	}
 	if s.limits.keepAlive >= time.Second {
 		s.keepAlive = []string{"timeout=" + strconv.Itoa(int(s.limits.keepAlive/time.Second))}
 	}

@@ -46,6 +46,11 @@ func (Tokens) IssueUserCookie(http.ResponseWriter, *http.Request) (time.Time, er
 	return time.Time{}, apierr.NotImplemented("no cookies here")
 }
 
+// IssueUserCookieFor is not offered.
+func (Tokens) IssueUserCookieFor(http.ResponseWriter, *http.Request, core.Credentials) (time.Time, error) {
+	return time.Time{}, apierr.NotImplemented("no cookies here")
+}
+
 // ClearUserCookie is not offered.
 func (Tokens) ClearUserCookie(http.ResponseWriter, *http.Request) error {
 	return apierr.NotImplemented("no cookies here")

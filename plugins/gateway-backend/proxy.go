@@ -72,18 +72,15 @@ func (g *gateway) close() {
 
 var pluginID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// ServeHTTP forwards a request for /api/<plugin>/...
+// ServeHTTP forwards a request for /api/:pluginId, of which it sees what is
+// below.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-	plugin, rest, deeper := strings.Cut(rest, "/")
-	if deeper {
-		rest = "/" + rest
-	}
+	plugin := r.PathValue("pluginId")
 	if !pluginID.MatchString(plugin) || g.installed[plugin] {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	g.forward(w, r, plugin, rest)
+	g.forward(w, r, plugin, r.URL.EscapedPath())
 }
 
 // destination travels to the hooks of the proxy in the context.
