@@ -169,8 +169,15 @@ func ServiceUnavailable(format string, args ...any) *Error {
 	return New(KindServiceUnavailable, format, args...)
 }
 
-// KindOf returns the kind of the outermost [Error] in the chain of err,
-// [KindError] where there is none, and "" for nil.
+// Named is implemented by errors of packages that do not import this one and
+// still have a name on the wire.
+type Named interface {
+	error
+	ErrorName() string
+}
+
+// KindOf returns the kind of the outermost [Error] in the chain of err, else
+// the name of the outermost [Named], else [KindError]; and "" for nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return ""
@@ -178,6 +185,10 @@ func KindOf(err error) Kind {
 	var e *Error
 	if errors.As(err, &e) && e.Kind != "" {
 		return e.Kind
+	}
+	var named Named
+	if errors.As(err, &named) {
+		return Kind(named.ErrorName())
 	}
 	return KindError
 }

@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -26,8 +28,8 @@ func (t Token) IsZero() bool { return t.text == "" }
 // String hides the text.
 func (Token) String() string { return "***" }
 
-// GoString hides the text.
-func (Token) GoString() string { return "***" }
+// Format hides the text, whatever the verb.
+func (Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "***") }
 
 // LogValue hides the text.
 func (Token) LogValue() slog.Value { return slog.StringValue("***") }
@@ -59,6 +61,19 @@ type Principal struct {
 	Subject string `json:"subject,omitempty"`
 	// Restrictions limit what an external service may do; nil is unlimited.
 	Restrictions *AccessRestrictions `json:"accessRestrictions,omitempty"`
+}
+
+// MarshalJSON writes the form that all backends use.
+func (p Principal) MarshalJSON() ([]byte, error) {
+	type plain Principal
+	out := struct {
+		plain
+		Actor *Principal `json:"actor,omitempty"`
+	}{plain: plain(p)}
+	if p.Actor != "" {
+		out.Actor = &Principal{Type: PrincipalService, Subject: p.Actor}
+	}
+	return json.Marshal(out)
 }
 
 // AccessRestrictions limit a service to some permissions. An empty value
@@ -140,6 +155,28 @@ func (c Credentials) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
+// String names the principal.
+func (c Credentials) String() string {
+	switch p := c.Principal; {
+	case c.IsNone():
+		return "none"
+	case p.Actor != "":
+		return p.UserEntityRef + " by " + p.Actor
+	case c.IsUser():
+		return p.UserEntityRef
+	default:
+		return p.Subject
+	}
+}
+
+// Format names the principal, whatever the verb. Without it, printing would
+// show the token, as package fmt does not ask the methods of unexported
+// fields.
+func (c Credentials) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue names the principal.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
 // AuthService verifies and issues tokens for a plugin.
 type AuthService interface {
 	// Authenticate verifies a token that was sent to this plugin. A bad one is
@@ -194,8 +231,14 @@ type HTTPAuthService interface {
 	// bad token is an error in any case.
 	Credentials(r *http.Request, allow Allow) (Credentials, error)
 	// IssueUserCookie sets the cookie with the limited token of the user who
-	// sent the request, and returns when it expires.
+	// sent the request, and returns when it expires. If the request has a
+	// cookie of the same user that is good for another five minutes, that one
+	// stays. A caller without credentials gets the cookie removed, and the
+	// zero time is returned; a service is an authentication error.
 	IssueUserCookie(w http.ResponseWriter, r *http.Request) (time.Time, error)
+	// IssueUserCookieFor is IssueUserCookie for credentials that did not come
+	// with the Authorization header of the request.
+	IssueUserCookieFor(w http.ResponseWriter, r *http.Request, who Credentials) (time.Time, error)
 	// ClearUserCookie removes the cookie.
 	ClearUserCookie(w http.ResponseWriter, r *http.Request) error
 }

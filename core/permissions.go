@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/flytower/flytower/backend"
 )
@@ -69,6 +70,46 @@ type PermissionCriteria struct {
 	Rule         string          `json:"rule,omitempty"`
 	ResourceType string          `json:"resourceType,omitempty"`
 	Params       json.RawMessage `json:"params,omitempty"`
+}
+
+// MaxCriteriaDepth is how deep criteria may nest.
+const MaxCriteriaDepth = 64
+
+// Validate reports criteria in which a node is not exactly one of AllOf,
+// AnyOf, Not and Rule, has an empty list, or lies deeper than
+// [MaxCriteriaDepth]. The error names the node: "criteria.allOf[1].not".
+func (c PermissionCriteria) Validate() error { return c.validate("criteria", 1) }
+
+func (c PermissionCriteria) validate(at string, depth int) error {
+	if depth > MaxCriteriaDepth {
+		return fmt.Errorf("%s nests deeper than %d levels", at, MaxCriteriaDepth)
+	}
+	kinds := 0
+	for _, set := range []bool{c.AllOf != nil, c.AnyOf != nil, c.Not != nil, c.Rule != ""} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return fmt.Errorf("%s must be exactly one of allOf, anyOf, not and rule", at)
+	}
+	for name, list := range map[string][]PermissionCriteria{"allOf": c.AllOf, "anyOf": c.AnyOf} {
+		if list != nil && len(list) == 0 {
+			return fmt.Errorf("%s.%s must not be empty", at, name)
+		}
+		for i, part := range list {
+			if err := part.validate(fmt.Sprintf("%s.%s[%d]", at, name, i), depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	if c.Not != nil {
+		return c.Not.validate(at+".not", depth+1)
+	}
+	if c.Rule != "" && c.ResourceType == "" {
+		return fmt.Errorf("%s names no resourceType", at)
+	}
+	return nil
 }
 
 // PermissionsService asks whether callers may do things.

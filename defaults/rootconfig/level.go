@@ -22,7 +22,7 @@ type level struct {
 	tree func() *conftree.Node
 	base string   // full key of the tree's root: "" or an element such as "catalog.locations[2]"
 	path []string // from the tree's root
-	bad  string   // a part of the path that is no valid key part
+	bad  *string  // a part of the path that is no valid key part
 }
 
 var _ core.Config = level{}
@@ -39,8 +39,8 @@ func (l level) at(key string) level {
 	}
 	parts := strings.Split(key, ".")
 	for _, part := range parts {
-		if l.bad == "" && !keyPart.MatchString(part) {
-			l.bad = part
+		if l.bad == nil && !keyPart.MatchString(part) {
+			l.bad = &part
 		}
 	}
 	l.path = append(slices.Clip(l.path), parts...)
@@ -64,9 +64,9 @@ func (l level) name() string {
 // value. The position is that of the node or of its nearest parent. The
 // error reports a path that leads through something that is no object.
 func (l level) node() (*conftree.Node, core.Position, *core.ConfigError) {
-	if l.bad != "" {
+	if l.bad != nil {
 		return nil, core.Position{}, &core.ConfigError{
-			Key: l.name(), Problem: fmt.Sprintf("is no valid key: %q", l.bad),
+			Key: l.name(), Problem: fmt.Sprintf("is no valid key: %q", *l.bad),
 			Remedy: "the parts of a key consist of letters and digits, joined by -, _ or :, and begin with a letter",
 		}
 	}

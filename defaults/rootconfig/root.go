@@ -69,6 +69,12 @@ func newSnapshot(layers []Layer) *snapshot {
 	for _, l := range layers {
 		s.merged = conftree.Merge(s.merged, l.tree)
 	}
+	// What is missing at the top is best added to the first file.
+	if len(layers) > 0 {
+		root := *s.merged
+		root.Pos = core.Position{Source: layers[0].Name}
+		s.merged = &root
+	}
 	return s
 }
 
@@ -87,6 +93,7 @@ type Root struct {
 	schema      *configschema.Schema
 	secrets     []string
 	secretSet   map[string]bool
+	onSecrets   []func()
 	log         *slog.Logger
 	pending     []func(*slog.Logger) // what happened before there was a logger
 	lastProblem string
@@ -99,10 +106,22 @@ func (r *Root) merged() *conftree.Node { return r.current.Load().merged }
 // Layers returns the sources, lowest precedence first.
 func (r *Root) Layers() []Layer { return slices.Clone(r.current.Load().layers) }
 
+// LayerData returns what one source contributes, nil if there is none of
+// that name: "env" for the environment. It lets callers that know only the
+// interface tell the environment from the files.
+func (r *Root) LayerData(name string) map[string]any {
+	for _, l := range r.current.Load().layers {
+		if l.Name == name {
+			return l.Data()
+		}
+	}
+	return nil
+}
+
 // Sources implements core.ConfigRoot.
 func (r *Root) Sources() []string {
 	if r.loader != nil {
-		return r.loader.describe(r.current.Load().layers)
+		return r.loader.describe()
 	}
 	var names []string
 	for _, l := range r.current.Load().layers {
@@ -169,16 +188,31 @@ func (r *Root) Schema() *configschema.Schema {
 
 func (r *Root) collectSecrets() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.schema == nil {
-		return
-	}
-	for _, s := range r.schema.Secrets(r.merged().Value()) {
-		if s != "" && !r.secretSet[s] {
-			r.secretSet[s] = true
-			r.secrets = append(r.secrets, s)
+	before := len(r.secrets)
+	if r.schema != nil {
+		for _, s := range r.schema.Secrets(r.merged().Value()) {
+			if s != "" && !r.secretSet[s] {
+				r.secretSet[s] = true
+				r.secrets = append(r.secrets, s)
+			}
 		}
 	}
+	var tell []func()
+	if len(r.secrets) > before {
+		tell = slices.Clone(r.onSecrets)
+	}
+	r.mu.Unlock()
+	for _, f := range tell {
+		f()
+	}
+}
+
+// OnSecrets calls learned whenever there are more secrets, before anybody
+// can read a new one because of a notification.
+func (r *Root) OnSecrets(learned func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onSecrets = append(r.onSecrets, learned)
 }
 
 // notify calls the subscribers in the order in which they subscribed. A

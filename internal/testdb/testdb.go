@@ -4,7 +4,7 @@
 //	func TestStore(t *testing.T) {
 //		t.Parallel()
 //		testdb.Each(t, func(t *testing.T, db *testdb.Database) {
-//			store := newStore(db.DB, db.Dialect)
+//			store := newStore(db.Service)
 //			…
 //		})
 //	}
@@ -33,10 +33,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver named pgx
-	_ "modernc.org/sqlite"             // the driver named sqlite
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/defaults/database"
 )
 
 // Database is an empty database of a test.
@@ -45,6 +45,8 @@ type Database struct {
 	DB *sql.DB
 	// Dialect is the SQL that it speaks.
 	Dialect core.Dialect
+	// Service is the same database as plugins get it.
+	Service core.DatabaseService
 	// DSN opens the database once more: the URL of the PostgreSQL database, or
 	// the path of the SQLite file.
 	DSN string
@@ -55,14 +57,51 @@ func Each(t *testing.T, fn func(t *testing.T, db *Database)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		path := SQLite(t)
-		fn(t, &Database{DB: open(t, "sqlite", sqliteURL(path)), Dialect: core.SQLite, DSN: path})
+		fn(t, NewSQLite(t))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		dsn := Postgres(t)
-		fn(t, &Database{DB: open(t, "pgx", dsn), Dialect: core.PostgreSQL, DSN: dsn})
+		fn(t, NewPostgres(t))
 	})
+}
+
+// NewSQLite returns an empty SQLite database.
+func NewSQLite(t testing.TB) *Database {
+	t.Helper()
+	path := SQLite(t)
+	db, err := sql.Open("sqlite", sqliteURL(path))
+	if err != nil {
+		t.Fatalf("testdb: open %s: %v", path, err)
+	}
+	db.SetMaxOpenConns(4)
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Errorf("testdb: close %s: %v", path, err)
+		}
+	})
+	return &Database{DB: db, Dialect: core.SQLite, Service: database.Wrap(db, core.SQLite), DSN: path}
+}
+
+// NewPostgres returns an empty PostgreSQL database.
+func NewPostgres(t testing.TB) *Database {
+	t.Helper()
+	dsn := Postgres(t)
+	pool, err := pgxpool.New(t.Context(), dsn)
+	if err != nil {
+		t.Fatalf("testdb: open %s: %v", dsn, err)
+	}
+	service := database.WrapPool(pool)
+	db, err := service.DB(t.Context())
+	if err != nil {
+		t.Fatalf("testdb: open %s: %v", dsn, err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Errorf("testdb: close %s: %v", dsn, err)
+		}
+		pool.Close()
+	})
+	return &Database{DB: db, Dialect: core.PostgreSQL, Service: service, DSN: dsn}
 }
 
 // SQLite returns the path of a SQLite file that does not exist yet, in a
@@ -119,21 +158,6 @@ func administer(ctx context.Context, server, statement string) error {
 	}
 	_, err = conn.Exec(ctx, statement)
 	return errors.Join(err, conn.Close(ctx))
-}
-
-func open(t testing.TB, driver, dsn string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open(driver, dsn)
-	if err != nil {
-		t.Fatalf("testdb: open %s: %v", dsn, err)
-	}
-	db.SetMaxOpenConns(8)
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Errorf("testdb: close %s: %v", dsn, err)
-		}
-	})
-	return db
 }
 
 func sqliteURL(path string) string {

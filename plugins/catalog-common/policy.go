@@ -38,11 +38,21 @@ var (
 // ValidateEnvelope checks the least that anything must have to enter the
 // catalog: apiVersion, kind and metadata.name, and a namespace that is not
 // empty if it is there. The error is a schema.Issue.
-func ValidateEnvelope(e Entity) error { return firstIssue(envelopeSchema(), e) }
+func ValidateEnvelope(e Entity) error {
+	if wellFormed(e) {
+		return nil
+	}
+	return firstIssue(envelopeSchema(), e)
+}
 
 // ValidateEntity checks an entity against the Entity schema, which knows
 // everything but the fields of its kind. The error is a schema.Issue.
-func ValidateEntity(e Entity) error { return firstIssue(entitySchema(), e) }
+func ValidateEntity(e Entity) error {
+	if wellFormed(e) {
+		return nil
+	}
+	return firstIssue(entitySchema(), e)
+}
 
 func firstIssue(s *schema.Schema, e Entity) error {
 	if issues := s.Validate(map[string]any(e)); issues != nil {
@@ -76,6 +86,9 @@ func DefaultPolicy(custom Validators) Policy {
 
 // SchemaPolicy demands a valid entity in the sense of ValidateEntity.
 func SchemaPolicy(e Entity) error {
+	if wellFormed(e) {
+		return nil
+	}
 	if issues := entitySchema().Validate(map[string]any(e)); issues != nil {
 		return &PolicyError{Message: "Malformed envelope, " + issues[0].Location() + " " + issues[0].Message}
 	}

@@ -19,4 +19,8 @@ var (
 	// PermissionLocationAnalyze covers looking at a location before it is
 	// registered.
 	PermissionLocationAnalyze = core.NewPermission("catalog.location.analyze", "")
+	// PermissionIngestionRead and PermissionIngestionManage cover the state of
+	// incremental ingestion.
+	PermissionIngestionRead   = core.NewPermission("catalog.ingestion.read", "read")
+	PermissionIngestionManage = core.NewPermission("catalog.ingestion.manage", "update")
 )

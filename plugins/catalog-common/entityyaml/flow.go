@@ -17,9 +17,6 @@ func flowText(n *yaml.Node, indent int) string {
 	if n.Anchor != "" && n.Kind != yaml.AliasNode {
 		props = "&" + n.Anchor + " "
 	}
-	if n.Style&yaml.TaggedStyle != 0 {
-		props += n.Tag + " "
-	}
 	switch n.Kind {
 	case yaml.AliasNode:
 		return "*" + n.Value

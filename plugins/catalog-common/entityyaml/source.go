@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -15,19 +17,28 @@ import (
 
 // source is a text that the YAML scanner accepts, and the way back.
 //
-// The scanner underneath follows YAML 1.1 in two respects that matter: it takes
-// U+0085, U+2028, U+2029 and a lone carriage return for line breaks, and it
-// refuses control characters. YAML 1.2 knows neither. Such characters, rare as
-// they are, pass through the scanner as private-use characters.
+// The scanner underneath differs from YAML 1.2 where it matters to real files:
+// it takes U+0085, U+2028, U+2029 and a lone carriage return for line breaks,
+// it refuses other control characters, and it refuses surrogate pairs in
+// escapes, in which JSON writes emoji. All of them, rare as they are, pass
+// through the scanner as private-use characters.
 type source struct {
-	text   []byte
-	veiled rune // what was added to each such character; 0 if there was none
+	text []byte
+	veil []veiled // what the private-use characters from base on stand for
+	base rune
 }
 
-// veilBase are blocks of private-use characters, to use one that the text does
-// not. veilSize leaves room for the highest veiled character, U+2029.
-var veilBase = [...]rune{0x10C000, 0x104000, 0xFC000, 0xF4000}
+// veiled is what a private-use character stands for.
+type veiled struct {
+	literal string // everywhere
+	quoted  string // but in double quotes
+}
 
+// veilBases are blocks of private-use characters, to use one that the text does not.
+var veilBases = [...]rune{0x10C000, 0x104000, 0xFC000, 0xF4000}
+
+// veilSize is the size of a block, and so the number of different things that
+// can be veiled in one text.
 const veilSize = 0x3000
 
 func prepare(text []byte) source {
@@ -38,46 +49,31 @@ func prepare(text []byte) source {
 	if bytes.IndexByte(text, '\r') >= 0 {
 		text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	}
+	if n := len(text); n > 0 && text[n-1] != '\n' {
+		text = append(text[:n:n], '\n') // the end of the text ends the last line
+	}
 	if !needsVeil(text) {
 		return source{text: text}
 	}
-	for _, base := range veilBase {
-		if bytes.ContainsFunc(text, func(r rune) bool { return base <= r && r < base+veilSize }) {
-			continue
+	for _, base := range veilBases {
+		if !bytes.ContainsFunc(text, func(r rune) bool { return base <= r && r < base+veilSize }) {
+			return putVeil(text, base)
 		}
-		return source{veiled: base, text: bytes.Map(func(r rune) rune {
-			if veils(r) {
-				return base + r
-			}
-			return r
-		}, text)}
 	}
 	return source{text: text}
 }
 
-func veils(r rune) bool {
-	switch {
-	case r < ' ':
-		return r != '\n' && r != '\t'
-	case r < 0x7F:
-		return false
-	case r <= 0x9F, r == 0x2028, r == 0x2029:
-		return true
-	}
-	return false
-}
-
-// needsVeil looks for the bytes that a character to be veiled begins with.
+// needsVeil looks for the bytes that something to be veiled begins with.
 func needsVeil(text []byte) bool {
 	for i, c := range text {
 		switch {
-		case c >= ' ' && c < 0x7F, c == '\n', c == '\t':
-		case c < ' ', c == 0x7F:
-			return true
-		case c == 0xC2:
-			if text[i+1] <= 0x9F {
+		case c == '\\':
+			if isSurrogateEscape(text[i:]) {
 				return true
 			}
+		case c >= ' ' && c < 0x7F, c == '\n', c == '\t':
+		case c < ' ', c == 0x7F, c == 0xC2, c == 0xEF:
+			return true
 		case c == 0xE2:
 			if text[i+1] == 0x80 && (text[i+2] == 0xA8 || text[i+2] == 0xA9) {
 				return true
@@ -87,19 +83,110 @@ func needsVeil(text []byte) bool {
 	return false
 }
 
-func (s source) unveil(text string) string {
-	return strings.Map(func(r rune) rune {
-		if d := r - s.veiled; 0 <= d && d < veilSize {
-			return d
+func mustVeil(r rune) bool {
+	switch {
+	case r < ' ':
+		return r != '\n' && r != '\t'
+	case r < 0x7F:
+		return false
+	}
+	return r <= 0x9F || r == 0x2028 || r == 0x2029 || r == 0xFEFF || r == 0xFFFE || r == 0xFFFF
+}
+
+func putVeil(text []byte, base rune) source {
+	src := source{base: base, text: make([]byte, 0, len(text)+16)}
+	known := map[veiled]rune{}
+	put := func(v veiled) {
+		r, ok := known[v]
+		if !ok {
+			if len(src.veil) == veilSize {
+				src.text = append(src.text, v.literal...)
+				return
+			}
+			r = base + rune(len(src.veil))
+			known[v] = r
+			src.veil = append(src.veil, v)
 		}
-		return r
-	}, text)
+		src.text = utf8.AppendRune(src.text, r)
+	}
+	for i := 0; i < len(text); {
+		if text[i] == '\\' {
+			if isSurrogateEscape(text[i:]) {
+				length := 6
+				high, low := surrogate(text[i:]), rune(0)
+				if isSurrogateEscape(text[i+6:]) {
+					low = surrogate(text[i+6:])
+				}
+				decoded := utf16.DecodeRune(high, low) // U+FFFD if it is no pair
+				if decoded != utf8.RuneError {
+					length = 12
+				}
+				put(veiled{literal: string(text[i : i+length]), quoted: string(decoded)})
+				i += length
+				continue
+			}
+			// An escaped backslash does not begin an escape itself.
+			length := min(2, len(text)-i)
+			if text[i+length-1] != '\\' {
+				length = 1
+			}
+			src.text = append(src.text, text[i:i+length]...)
+			i += length
+			continue
+		}
+		r, size := utf8.DecodeRune(text[i:])
+		if mustVeil(r) {
+			put(veiled{literal: string(r), quoted: string(r)})
+		} else {
+			src.text = append(src.text, text[i:i+size]...)
+		}
+		i += size
+	}
+	return src
+}
+
+// isSurrogateEscape matches \uD800 to \uDFFF.
+func isSurrogateEscape(text []byte) bool {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' || text[2]|0x20 != 'd' {
+		return false
+	}
+	r := surrogate(text)
+	return 0xD800 <= r && r <= 0xDFFF
+}
+
+// surrogate reads the four hex digits of an escape; 0 if they are none.
+func surrogate(escape []byte) rune {
+	n, err := strconv.ParseUint(string(escape[2:6]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
+}
+
+func (s source) unveil(text string, inDoubleQuotes bool) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return s.base <= r && r < s.base+rune(len(s.veil)) }) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch i := int(r - s.base); {
+		case i < 0 || i >= len(s.veil):
+			b.WriteRune(r)
+		case inDoubleQuotes:
+			b.WriteString(s.veil[i].quoted)
+		default:
+			b.WriteString(s.veil[i].literal)
+		}
+	}
+	return b.String()
 }
 
 // chunk is the text of one document, with the directives and comments before it.
 type chunk struct {
-	text []byte
-	line int // of the first byte, counted from 1
+	text       []byte
+	line       int  // of the first byte, counted from 1
+	directives bool // whether there are any
+	explicit   bool // whether there is a --- line
 }
 
 // split cuts a stream into documents. Lines that begin with --- or ... and a
@@ -107,10 +194,14 @@ type chunk struct {
 // inside quotes and block scalars, so no other syntax has to be understood.
 func split(text []byte) iter.Seq[chunk] {
 	return func(yield func(chunk) bool) {
-		start, startLine := 0, 1
-		content, explicit := false, false // whether the chunk has content, a --- line
-		emit := func(end int) bool {
-			return !content && !explicit || yield(chunk{text[start:end], startLine})
+		c := chunk{line: 1}
+		start, content := 0, false
+		// cut ends the chunk and says whether to go on; the next one starts at end.
+		cut := func(end, nextLine int) bool {
+			c.text = text[start:end]
+			wanted := !content && !c.explicit || yield(c)
+			c, start, content = chunk{line: nextLine}, end, false
+			return wanted
 		}
 		line := 1
 		for at := 0; at < len(text); line++ {
@@ -121,28 +212,24 @@ func split(text []byte) iter.Seq[chunk] {
 			row := text[at:next]
 			switch {
 			case isMarker(row, "---"):
-				if content || explicit {
-					if !emit(at) {
-						return
-					}
-					start, startLine, content = at, line, false
-				}
-				explicit = true
-			case isMarker(row, "..."):
-				if !emit(next) {
+				if (content || c.explicit) && !cut(at, line) {
 					return
 				}
-				start, startLine, content, explicit = next, line+1, false, false
-			case !content && !explicit:
-				trimmed := bytes.TrimLeft(row, " \t\n")
-				content = len(trimmed) > 0 && trimmed[0] != '#' && row[0] != '%'
-				if row[0] == '%' && !content && !hasMarkerAhead(text[next:]) {
-					content = true // directives without a document are for the parser to refuse
+				c.explicit = true
+			case isMarker(row, "..."):
+				if !cut(next, line+1) {
+					return
 				}
+			case content || c.explicit:
+			case row[0] == '%':
+				c.directives = true
+			default:
+				trimmed := bytes.TrimLeft(row, " \t\n")
+				content = len(trimmed) > 0 && trimmed[0] != '#'
 			}
 			at = next
 		}
-		emit(len(text))
+		cut(len(text), line)
 	}
 }
 
@@ -151,23 +238,29 @@ func isMarker(row []byte, marker string) bool {
 		(len(row) == 3 || row[3] == ' ' || row[3] == '\t' || row[3] == '\n')
 }
 
-// hasMarkerAhead reports whether a --- line follows behind nothing but
-// directives, comments and empty lines.
-func hasMarkerAhead(text []byte) bool {
+// hideDirectives makes comments of the directives that the scanner does not
+// know or refuses, such as %YAML 1.2. Only %TAG means something to us.
+func hideDirectives(text []byte) []byte {
+	text = bytes.Clone(text)
 	for row := range bytes.Lines(text) {
 		if isMarker(row, "---") {
-			return true
+			break
 		}
-		trimmed := bytes.TrimLeft(row, " \t\n")
-		if len(trimmed) > 0 && trimmed[0] != '#' && row[0] != '%' {
-			return false
+		if row[0] == '%' && !bytes.HasPrefix(row, []byte("%TAG")) {
+			row[0] = '#'
 		}
 	}
-	return false
+	return text
 }
 
 // load parses one document. It returns nil for a document without a node.
 func (s source) load(c chunk, opts Options) (*yaml.Node, error) {
+	if c.directives {
+		if !c.explicit {
+			return nil, &Error{Line: c.line, Column: 1, Message: "Directives must end with a line of ---"}
+		}
+		c.text = hideDirectives(c.text)
+	}
 	loader, err := yaml.NewLoader(bytes.NewReader(c.text),
 		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(opts.MaxDepth), loaderlimits.AliasNone())))
 	if err != nil {
@@ -189,7 +282,7 @@ func (s source) load(c chunk, opts Options) (*yaml.Node, error) {
 		return nil, nil
 	}
 	root := doc.Content[0]
-	if c.line > 1 || s.veiled != 0 {
+	if c.line > 1 || len(s.veil) > 0 {
 		s.adjust(root, c.line-1)
 	}
 	return root, nil
@@ -198,9 +291,9 @@ func (s source) load(c chunk, opts Options) (*yaml.Node, error) {
 // adjust shifts the lines of a node tree and takes the veil off its texts.
 func (s source) adjust(n *yaml.Node, lines int) {
 	n.Line += lines
-	if s.veiled != 0 {
-		n.Value = s.unveil(n.Value)
-		n.HeadComment, n.LineComment, n.FootComment = s.unveil(n.HeadComment), s.unveil(n.LineComment), s.unveil(n.FootComment)
+	if len(s.veil) > 0 {
+		n.Value = s.unveil(n.Value, n.Style&yaml.DoubleQuotedStyle != 0)
+		n.HeadComment, n.LineComment, n.FootComment = s.unveil(n.HeadComment, false), s.unveil(n.LineComment, false), s.unveil(n.FootComment, false)
 	}
 	for _, child := range n.Content {
 		s.adjust(child, lines)

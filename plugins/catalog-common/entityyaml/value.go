@@ -27,7 +27,17 @@ type builder struct {
 	inAlias    int
 	aliasNodes int
 	aliasBytes int
+	inKey      int
+	keyDepth   int // of the outermost collection that is a key
+	keyNodes   int
 }
+
+// Collections as keys become text, which costs more than their size. Real ones
+// are placeholders of a few nodes.
+const (
+	maxKeyDepth = 16
+	maxKeyNodes = 20_000 // of all keys of a document
+)
 
 func fail(n *yaml.Node, format string, args ...any) error {
 	return &Error{Line: n.Line, Column: n.Column, Message: fmt.Sprintf(format, args...)}
@@ -42,6 +52,12 @@ func (b *builder) value(n *yaml.Node, depth int) (any, error) {
 		b.aliasBytes += len(n.Value)
 		if b.aliasNodes > b.opts.MaxAliasNodes || b.aliasBytes > b.opts.MaxAliasBytes {
 			return nil, fail(n, "Excessive use of aliases: they copy more than %d nodes or %d bytes", b.opts.MaxAliasNodes, b.opts.MaxAliasBytes)
+		}
+	}
+	if b.inKey > 0 {
+		b.keyNodes++
+		if depth-b.keyDepth > maxKeyDepth || b.keyNodes > maxKeyNodes {
+			return nil, fail(n, "Collections as keys are too large: they nest deeper than %d or have more than %d nodes", maxKeyDepth, maxKeyNodes)
 		}
 	}
 	switch n.Kind {
@@ -172,7 +188,13 @@ func (b *builder) key(n *yaml.Node, depth int) (string, error) {
 	}
 	if target.Kind != yaml.ScalarNode {
 		// The value is built for its checks: budget, depth, duplicate keys.
-		if _, err := b.value(n, depth+1); err != nil {
+		if b.inKey == 0 {
+			b.keyDepth = depth
+		}
+		b.inKey++
+		_, err := b.value(n, depth+1)
+		b.inKey--
+		if err != nil {
 			return "", err
 		}
 		return flowText(n, 0), nil

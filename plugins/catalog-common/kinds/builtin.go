@@ -20,40 +20,38 @@ var core = sync.OnceValue(func() []*Kind {
 	const (
 		component, api, system, domain, group, user = "Component", "API", "System", "Domain", "Group", "User"
 	)
-	owner := link{"owner", catalogcommon.RelationOwnedBy, group}
-	inSystem := link{"system", catalogcommon.RelationPartOf, system}
-	dependsOn := link{"dependsOn", catalogcommon.RelationDependsOn, anyKind}
-	dependencyOf := link{"dependencyOf", catalogcommon.RelationDependencyOf, anyKind}
+	owner := Link{Field: "owner", Relation: catalogcommon.RelationOwnedBy, DefaultKind: group}
+	inSystem := Link{Field: "system", Relation: catalogcommon.RelationPartOf, DefaultKind: system}
+	dependsOn := Link{Field: "dependsOn", Relation: catalogcommon.RelationDependsOn}
+	dependencyOf := Link{Field: "dependencyOf", Relation: catalogcommon.RelationDependencyOf}
 	return []*Kind{
 		builtin(api, coreVersions, owner, inSystem),
 		builtin(component, coreVersions, owner,
-			link{"subcomponentOf", catalogcommon.RelationPartOf, component},
-			link{"providesApis", catalogcommon.RelationProvidesAPI, api},
-			link{"consumesApis", catalogcommon.RelationConsumesAPI, api},
+			Link{Field: "subcomponentOf", Relation: catalogcommon.RelationPartOf, DefaultKind: component},
+			Link{Field: "providesApis", Relation: catalogcommon.RelationProvidesAPI, DefaultKind: api},
+			Link{Field: "consumesApis", Relation: catalogcommon.RelationConsumesAPI, DefaultKind: api},
 			dependsOn, dependencyOf, inSystem),
 		builtin("Resource", coreVersions, owner, dependsOn, dependencyOf, inSystem),
-		builtin(user, coreVersions, link{"memberOf", catalogcommon.RelationMemberOf, group}),
+		builtin(user, coreVersions, Link{Field: "memberOf", Relation: catalogcommon.RelationMemberOf, DefaultKind: group}),
 		builtin(group, coreVersions,
-			link{"parent", catalogcommon.RelationChildOf, group},
-			link{"children", catalogcommon.RelationParentOf, group},
-			link{"members", catalogcommon.RelationHasMember, user}),
-		builtin(system, coreVersions, owner, link{"domain", catalogcommon.RelationPartOf, domain}),
-		builtin(domain, coreVersions, owner, link{"subdomainOf", catalogcommon.RelationPartOf, domain}),
+			Link{Field: "parent", Relation: catalogcommon.RelationChildOf, DefaultKind: group},
+			Link{Field: "children", Relation: catalogcommon.RelationParentOf, DefaultKind: group},
+			Link{Field: "members", Relation: catalogcommon.RelationHasMember, DefaultKind: user}),
+		builtin(system, coreVersions, owner, Link{Field: "domain", Relation: catalogcommon.RelationPartOf, DefaultKind: domain}),
+		builtin(domain, coreVersions, owner, Link{Field: "subdomainOf", Relation: catalogcommon.RelationPartOf, DefaultKind: domain}),
 		builtin("Location", coreVersions),
 	}
 })
 
 var template = sync.OnceValue(func() *Kind {
 	return builtin("Template", []string{catalogcommon.APIVersionTemplate},
-		link{"owner", catalogcommon.RelationOwnedBy, "Group"})
+		Link{Field: "owner", Relation: catalogcommon.RelationOwnedBy, DefaultKind: "Group"})
 })
 
-func builtin(name string, apiVersions []string, links ...link) *Kind {
+func builtin(name string, apiVersions []string, links ...Link) *Kind {
 	text, err := files.ReadFile("schemas/" + name + ".json")
 	if err != nil {
 		panic(err) // the file is part of the program
 	}
-	k := New(name, apiVersions, text)
-	k.links = links
-	return k
+	return New(name, apiVersions, text, links...)
 }

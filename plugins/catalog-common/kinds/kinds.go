@@ -13,6 +13,7 @@ package kinds
 
 import (
 	"embed"
+	"encoding/json"
 	"slices"
 	"sync"
 
@@ -30,22 +31,52 @@ type Kind struct {
 	apiVersions []string
 	text        []byte
 	compiled    func() *schema.Schema
-	links       []link
+	own         func() *schema.Schema // what the schema demands beyond Entity, or nil
+	links       []Link
 }
 
 // New defines a kind by its JSON Schema, which must restrict apiVersion and
-// kind to apiVersions and name. The document may refer to the documents of
+// kind to apiVersions and name, and by the fields that hold references. The document may refer to the documents of
 // catalogcommon.BaseSchemas. It panics if the schema does not compile, at the
 // first validation.
-func New(name string, apiVersions []string, text []byte) *Kind {
+func New(name string, apiVersions []string, text []byte, links ...Link) *Kind {
+	compile := func(root string) *schema.Schema {
+		return schema.MustCompile(root, append(catalogcommon.BaseSchemas(), schema.Resource{ID: name, Text: text})...)
+	}
 	return &Kind{
 		name:        name,
 		apiVersions: slices.Clone(apiVersions),
 		text:        text,
-		compiled: sync.OnceValue(func() *schema.Schema {
-			return schema.MustCompile(name, append(catalogcommon.BaseSchemas(), schema.Resource{ID: name, Text: text})...)
+		links:       slices.Clone(links),
+		compiled:    sync.OnceValue(func() *schema.Schema { return compile(name) }),
+		own: sync.OnceValue(func() *schema.Schema {
+			if !extendsEntity(text) {
+				return nil
+			}
+			return compile(name + "#/allOf/1")
 		}),
 	}
+}
+
+// extendsEntity reports whether a schema document is the conjunction of Entity
+// and one other schema, and nothing else.
+func extendsEntity(text []byte) bool {
+	var doc map[string]json.RawMessage
+	if json.Unmarshal(text, &doc) != nil {
+		return false
+	}
+	for keyword := range doc {
+		switch keyword {
+		case "$schema", "$id", "title", "description", "examples", "allOf":
+		default:
+			return false
+		}
+	}
+	var allOf []map[string]any
+	if json.Unmarshal(doc["allOf"], &allOf) != nil {
+		return false
+	}
+	return len(allOf) == 2 && len(allOf[0]) == 1 && allOf[0]["$ref"] == "Entity"
 }
 
 // Name returns the kind in its exact case, for example "Component".
@@ -66,6 +97,10 @@ func (k *Kind) JSONSchema() []byte { return slices.Clone(k.text) }
 func (k *Kind) Validate(e catalogcommon.Entity) (bool, error) {
 	if e.Kind() != "" && e.APIVersion() != "" && !k.Is(e) {
 		return false, nil // what the schema would say, without asking it
+	}
+	// The common fields have a cheaper check than the schema.
+	if own := k.own(); own != nil && catalogcommon.ValidateEntity(e) == nil && own.Valid(map[string]any(e)) {
+		return true, nil
 	}
 	issues := k.compiled().Validate(map[string]any(e))
 	if issues == nil {

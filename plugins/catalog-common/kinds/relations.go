@@ -1,19 +1,25 @@
 package kinds
 
 import (
+	"cmp"
 	"fmt"
 
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
 
-// anyKind marks fields whose references must state their kind.
-const anyKind = ""
-
-// link says that a field of spec holds one reference or several, and what they mean.
-type link struct {
-	field       string
-	relation    string // in the direction from the entity to the target
-	defaultKind string
+// Link says that a field of spec holds one entity reference or several, and
+// what they mean.
+type Link struct {
+	// Field is the name of the field in spec.
+	Field string
+	// Relation is the relation type from the entity to the target.
+	Relation string
+	// Reverse is the relation type from the target to the entity. Well-known
+	// types have a reverse one without it; others without it have none.
+	Reverse string
+	// DefaultKind is the kind of references that state none. If it is empty,
+	// references must state their kind.
+	DefaultKind string
 }
 
 // Relations returns the relations that the fields of the entity express: for
@@ -30,18 +36,19 @@ func (k *Kind) Relations(e catalogcommon.Entity) ([]catalogcommon.Relation, erro
 	spec, self := e.Spec(), e.Ref()
 	var out []catalogcommon.Relation
 	for _, l := range k.links {
-		refs, err := references(spec[l.field])
+		refs, err := references(spec[l.Field])
 		if err != nil {
-			return nil, &RelationError{Field: "spec." + l.field, Err: err}
+			return nil, &RelationError{Field: "spec." + l.Field, Err: err}
 		}
 		for _, ref := range refs {
-			target, err := catalogcommon.RefFromValue(ref, catalogcommon.RefDefaults{Kind: l.defaultKind, Namespace: self.Namespace})
+			target, err := catalogcommon.RefFromValue(ref, catalogcommon.RefDefaults{Kind: l.DefaultKind, Namespace: self.Namespace})
 			if err != nil {
-				return nil, &RelationError{Field: "spec." + l.field, Err: err}
+				return nil, &RelationError{Field: "spec." + l.Field, Err: err}
 			}
-			out = append(out,
-				catalogcommon.Relation{Source: self, Type: l.relation, Target: target},
-				catalogcommon.Relation{Source: target, Type: catalogcommon.ReverseRelation(l.relation), Target: self})
+			out = append(out, catalogcommon.Relation{Source: self, Type: l.Relation, Target: target})
+			if reverse := cmp.Or(l.Reverse, catalogcommon.ReverseRelation(l.Relation)); reverse != "" {
+				out = append(out, catalogcommon.Relation{Source: target, Type: reverse, Target: self})
+			}
 		}
 	}
 	return out, nil

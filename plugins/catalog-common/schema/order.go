@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +45,10 @@ func (o keywordOrder) add(doc string, text []byte) error {
 	return nil
 }
 
+// afterBranches marks the place of anyOf and oneOf themselves in the report:
+// ajv names the issues of the branches first.
+const afterBranches = "/"
+
 // number gives ordinals to a schema and everything below it, in evaluation order.
 func (o keywordOrder) number(at string, v any, next *int) {
 	o.ordinals[at] = *next
@@ -69,6 +72,8 @@ func (o keywordOrder) number(at string, v any, next *int) {
 		for i, item := range v {
 			o.number(at+"/"+strconv.Itoa(i), item, next)
 		}
+		o.ordinals[at+afterBranches] = *next
+		*next++
 	}
 }
 
@@ -133,14 +138,16 @@ func (o keywordOrder) collect(found *[]placed, e *jsonschema.ValidationError, pr
 		if issue.Keyword == "type" {
 			issue = o.inDeclaredOrder(issue, e.SchemaURL)
 		}
-		at := o.position(e, prefix, depth, issue.Keyword)
+		keyword := escapeToken(issue.Keyword)
 		switch e.ErrorKind.(type) {
-		case *kind.AdditionalProperties:
-			at = append(at, step{name: issue.Params[0].Value.(string)})
 		case *kind.AnyOf, *kind.OneOf:
 			descend(prefix, depth)
-			at = append(at, step{ordinal: math.MaxInt}) // ajv names the branches' issues first
-		default:
+			keyword += afterBranches
+		}
+		at := o.position(e, prefix, depth, keyword)
+		if _, ok := e.ErrorKind.(*kind.AdditionalProperties); ok {
+			at = append(at, step{name: issue.Params[0].Value.(string)})
+		} else {
 			at = append(at, step{index: i})
 		}
 		*found = append(*found, placed{issue, at})
@@ -193,7 +200,7 @@ func (o keywordOrder) position(e *jsonschema.ValidationError, prefix position, d
 		s.ordinal = o.ordinals[place]
 		at = append(at, s)
 	}
-	return append(at, step{ordinal: o.ordinals[place+"/"+escapeToken(keyword)]})
+	return append(at, step{ordinal: o.ordinals[place+"/"+keyword]})
 }
 
 // orderedObject is a JSON object in document order.

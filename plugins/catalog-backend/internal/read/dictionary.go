@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"sync"
+
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
 )
 
 // dictionary knows the ids of search keys. Keys are never renamed or removed,
@@ -33,8 +35,8 @@ func (d *dictionary) lookup(ctx context.Context, r *Reader, names map[string]boo
 	for len(missing) > 0 {
 		chunk := missing[:min(len(missing), refChunk)]
 		missing = missing[len(chunk):]
-		s := &statement{dialect: r.database.Dialect()}
-		s.write("SELECT key, id FROM search_key WHERE key IN (", s.list(chunk), ")")
+		s := &statement{Builder: sqltext.New(r.database.Dialect())}
+		s.Write("SELECT key, id FROM search_key WHERE key IN (", s.List(chunk), ")")
 		err := r.query(ctx, s, func(rows *sql.Rows) error {
 			var key string
 			var n int64

@@ -17,6 +17,7 @@ import (
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
 )
 
 // Reader reads final entities.
@@ -67,28 +68,28 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.write("SELECT e.ref, e.final, ")
+	s.Write("SELECT e.ref, e.final, ")
 	if len(q.Order) > 0 {
-		s.write("o0.v")
+		s.Write("o0.v")
 	} else {
-		s.write("NULL")
+		s.Write("NULL")
 	}
 	s.from(q)
 	s.conditions(q)
 	s.keyset(q)
-	s.write(" ORDER BY ")
+	s.Write(" ORDER BY ")
 	descending := false
 	for i, o := range q.Order {
 		alias := "o" + fmt.Sprint(i)
 		if q.KeepUnordered {
-			s.write("(", alias, ".v IS NULL), ")
+			s.Write("(", alias, ".v IS NULL), ")
 		}
-		s.write(alias, ".v", direction(o.Descending != q.Before), ", ")
+		s.Write(alias, ".v", direction(o.Descending != q.Before), ", ")
 		descending = o.Descending && !q.KeepUnordered
 	}
-	s.write("e.ref", direction(descending != q.Before), " LIMIT ", id(int64(q.Limit)))
+	s.Write("e.ref", direction(descending != q.Before), " LIMIT ", sqltext.ID(int64(q.Limit)))
 	if q.Offset > 0 {
-		s.write(" OFFSET ", id(int64(q.Offset)))
+		s.Write(" OFFSET ", sqltext.ID(int64(q.Offset)))
 	}
 	var items []Item
 	err = r.query(ctx, s, func(rows *sql.Rows) error {
@@ -113,7 +114,7 @@ func (r *Reader) Count(ctx context.Context, q Request) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.write("SELECT count(*)")
+	s.Write("SELECT count(*)")
 	if q.KeepUnordered {
 		q.Order = nil
 	}
@@ -136,7 +137,7 @@ func (r *Reader) ByRefs(ctx context.Context, refs []string, filter query.Predica
 		if err != nil {
 			return nil, err
 		}
-		s.write("SELECT e.ref, e.final FROM entity e WHERE e.final IS NOT NULL AND e.ref IN (", s.list(chunk), ") AND ")
+		s.Write("SELECT e.ref, e.final FROM entity e WHERE e.final IS NOT NULL AND e.ref IN (", s.List(chunk), ") AND ")
 		s.where(filter)
 		err = r.query(ctx, s, func(rows *sql.Rows) error {
 			var ref string
@@ -165,7 +166,7 @@ func (r *Reader) ByUID(ctx context.Context, uid string, filter query.Predicate) 
 	if err != nil {
 		return nil, err
 	}
-	s.write("SELECT e.final FROM entity e WHERE e.final IS NOT NULL AND e.uid = ", s.arg(uid), " AND ")
+	s.Write("SELECT e.final FROM entity e WHERE e.final IS NOT NULL AND e.uid = ", s.Arg(uid), " AND ")
 	s.where(filter)
 	var entity []byte
 	err = r.query(ctx, s, func(rows *sql.Rows) error { return rows.Scan(&entity) })
@@ -199,15 +200,17 @@ func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) 
 		return nil, err
 	}
 	n, literal := s.keys[key]
-	items := s.itemRows(key)
+	var items []string
+	if !literal {
+		items = s.itemRows(key)
+	}
 	switch {
 	case literal:
-		s.args = nil // those of the item rows are not needed
-		s.write("SELECT COALESCE(s.original, s.value) AS v, count(*) FROM search s WHERE s.key_id = ", id(n), " AND s.value IS NOT NULL")
+		s.Write("SELECT COALESCE(s.original, s.value) AS v, count(*) FROM search s WHERE s.key_id = ", sqltext.ID(n), " AND s.value IS NOT NULL")
 		s.restrict("s.entity_id", filter)
-		s.write(" GROUP BY 1 ORDER BY 1")
+		s.Write(" GROUP BY 1 ORDER BY 1")
 	case len(items) > 0:
-		s.write("SELECT 'true', count(DISTINCT i.entity_id) FROM (", strings.Join(items, " UNION ALL "), ") AS i WHERE 1=1")
+		s.Write("SELECT 'true', count(DISTINCT i.entity_id) FROM (", strings.Join(items, " UNION ALL "), ") AS i WHERE 1=1")
 		s.restrict("i.entity_id", filter)
 	default:
 		return facets, nil
@@ -252,9 +255,9 @@ func (r *Reader) Ancestry(ctx context.Context, ref string) ([]Node, error) {
 			continue // vanished meanwhile
 		}
 		n := Node{Ref: current, Entity: entities[0], Parents: []string{}}
-		s := &statement{dialect: r.database.Dialect()}
-		s.write("SELECT p.ref FROM entity e JOIN entity_edge g ON g.target_id = e.id JOIN entity p ON p.id = g.parent_id WHERE p.final IS NOT NULL AND e.ref = ",
-			s.arg(current), " ORDER BY p.ref")
+		s := &statement{Builder: sqltext.New(r.database.Dialect())}
+		s.Write("SELECT p.ref FROM entity e JOIN entity_edge g ON g.target_id = e.id JOIN entity p ON p.id = g.parent_id WHERE p.final IS NOT NULL AND e.ref = ",
+			s.Arg(current), " ORDER BY p.ref")
 		err = r.query(ctx, s, func(rows *sql.Rows) error {
 			var parent string
 			if err := rows.Scan(&parent); err != nil {
@@ -290,7 +293,7 @@ func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
 		names[f] = true
 	}
 	keys, err := r.keys.lookup(ctx, r, names)
-	return &statement{dialect: r.database.Dialect(), keys: keys}, err
+	return &statement{Builder: sqltext.New(r.database.Dialect()), keys: keys}, err
 }
 
 func direction(descending bool) string {
@@ -303,7 +306,7 @@ func direction(descending bool) string {
 // from writes the tables: the entities, and for each field of the order the
 // smallest value (the largest, if descending) that each has.
 func (s *statement) from(q Request) {
-	s.write(" FROM entity e")
+	s.Write(" FROM entity e")
 	for i, o := range q.Order {
 		pick, join := "MIN", " JOIN "
 		if o.Descending {
@@ -316,7 +319,7 @@ func (s *statement) from(q Request) {
 		if n, ok := s.keys[o.Field]; ok {
 			key = n
 		}
-		s.write(join, "(SELECT entity_id, ", pick, "(value) AS v FROM search WHERE key_id = ", id(key),
+		s.Write(join, "(SELECT entity_id, ", pick, "(value) AS v FROM search WHERE key_id = ", sqltext.ID(key),
 			" AND value IS NOT NULL GROUP BY entity_id) o", fmt.Sprint(i), " ON o", fmt.Sprint(i), ".entity_id = e.id")
 		if !q.KeepUnordered {
 			return
@@ -325,7 +328,7 @@ func (s *statement) from(q Request) {
 }
 
 func (s *statement) conditions(q Request) {
-	s.write(" WHERE e.final IS NOT NULL AND ")
+	s.Write(" WHERE e.final IS NOT NULL AND ")
 	s.where(q.Filter)
 	s.fullText(q)
 }
@@ -339,7 +342,7 @@ func (s *statement) fullText(q Request) {
 	if len(fields) == 0 {
 		if len(q.Order) == 0 {
 			// Nothing is searched but the identity of an entity.
-			s.write(" AND e.uid LIKE ", s.arg("%"+escapeLike(q.FullText.Term)+"%"), ` ESCAPE '\'`)
+			s.Write(" AND e.uid LIKE ", s.Arg("%"+sqltext.EscapeLike(q.FullText.Term)+"%"), ` ESCAPE '\'`)
 			return
 		}
 		fields = []string{q.Order[0].Field}
@@ -347,15 +350,15 @@ func (s *statement) fullText(q Request) {
 	var ids []string
 	for _, f := range fields {
 		if n, ok := s.keys[f]; ok {
-			ids = append(ids, id(n))
+			ids = append(ids, sqltext.ID(n))
 		}
 	}
 	if len(ids) == 0 {
-		s.write(" AND ", s.truth(false))
+		s.Write(" AND ", s.truth(false))
 		return
 	}
-	s.write(" AND e.id IN (SELECT entity_id FROM search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
-		s.arg("%"+escapeLike(q.FullText.Term)+"%"), ` ESCAPE '\')`)
+	s.Write(" AND e.id IN (SELECT entity_id FROM search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
+		s.Arg("%"+sqltext.EscapeLike(q.FullText.Term)+"%"), ` ESCAPE '\')`)
 }
 
 // keyset writes that the entity lies behind (or before) a place.
@@ -369,10 +372,10 @@ func (s *statement) keyset(q Request) {
 		op = "<"
 	}
 	if len(q.Order) == 0 {
-		s.write(" AND e.ref ", op, " ", s.arg(q.After.Ref))
+		s.Write(" AND e.ref ", op, " ", s.Arg(q.After.Ref))
 		return
 	}
-	s.write(" AND (o0.v ", op, " ", s.arg(q.After.Value), " OR o0.v = ", s.arg(q.After.Value), " AND e.ref ", op, " ", s.arg(q.After.Ref), ")")
+	s.Write(" AND (o0.v ", op, " ", s.Arg(q.After.Value), " OR o0.v = ", s.Arg(q.After.Value), " AND e.ref ", op, " ", s.Arg(q.After.Ref), ")")
 }
 
 // restrict writes that the column is an entity that meets the filter.
@@ -380,9 +383,9 @@ func (s *statement) restrict(column string, filter query.Predicate) {
 	if filter == nil {
 		return
 	}
-	s.write(" AND ", column, " IN (SELECT e.id FROM entity e WHERE ")
+	s.Write(" AND ", column, " IN (SELECT e.id FROM entity e WHERE ")
 	s.where(filter)
-	s.write(")")
+	s.Write(")")
 }
 
 func (r *Reader) query(ctx context.Context, s *statement, each func(*sql.Rows) error) (err error) {
@@ -390,7 +393,7 @@ func (r *Reader) query(ctx context.Context, s *statement, each func(*sql.Rows) e
 	if err != nil {
 		return err
 	}
-	rows, err := db.QueryContext(ctx, s.text.String(), s.args...)
+	rows, err := db.QueryContext(ctx, s.String(), s.Args()...)
 	if err != nil {
 		return fmt.Errorf("reading the catalog: %w", err)
 	}

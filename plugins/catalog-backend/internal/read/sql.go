@@ -1,60 +1,16 @@
 package read
 
 import (
-	"strconv"
 	"strings"
 
-	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
 )
 
-// statement grows an SQL text and its arguments.
+// statement is a growing SQL text that knows the search keys.
 type statement struct {
-	dialect core.Dialect
-	keys    map[string]int64 // ids of the search keys that it may name
-	text    strings.Builder
-	args    []any
-}
-
-func (s *statement) write(parts ...string) {
-	for _, p := range parts {
-		s.text.WriteString(p)
-	}
-}
-
-// arg adds an argument and returns its placeholder.
-func (s *statement) arg(v any) string {
-	s.args = append(s.args, v)
-	if s.dialect == core.PostgreSQL {
-		return "$" + strconv.Itoa(len(s.args))
-	}
-	return "?"
-}
-
-func (s *statement) list(values []string) string {
-	var b strings.Builder
-	for i, v := range values {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(s.arg(v))
-	}
-	return b.String()
-}
-
-func id(n int64) string { return strconv.FormatInt(n, 10) }
-
-func (s *statement) bool(v bool) string {
-	switch {
-	case s.dialect == core.PostgreSQL && v:
-		return "TRUE"
-	case s.dialect == core.PostgreSQL:
-		return "FALSE"
-	case v:
-		return "1"
-	default:
-		return "0"
-	}
+	*sqltext.Builder
+	keys map[string]int64 // ids of the search keys that it may name
 }
 
 // candidates returns every search key that a condition on key can concern:
@@ -100,13 +56,13 @@ func predicateKeys(p query.Predicate, keys map[string]bool) {
 func (s *statement) where(p query.Predicate) {
 	switch p := p.(type) {
 	case nil:
-		s.write(s.truth(true))
+		s.Write(s.truth(true))
 	case query.All:
 		s.join(p, " AND ", true)
 	case query.Any:
 		s.join(p, " OR ", false)
 	case query.Not:
-		s.write("NOT ")
+		s.Write("NOT ")
 		s.where(p.Predicate)
 	case query.Exists:
 		s.rows(p.Key, func(string) string { return "" }, true)
@@ -115,10 +71,10 @@ func (s *statement) where(p query.Predicate) {
 		for _, v := range p.Values {
 			itemMatches = itemMatches || v == "true"
 		}
-		s.rows(p.Key, func(alias string) string { return " AND " + alias + "value IN (" + s.list(p.Values) + ")" }, itemMatches)
+		s.rows(p.Key, func(alias string) string { return " AND " + alias + "value IN (" + s.List(p.Values) + ")" }, itemMatches)
 	case query.HasPrefix:
 		s.rows(p.Key, func(alias string) string {
-			return " AND " + alias + "value LIKE " + s.arg(escapeLike(p.Prefix)+"%") + ` ESCAPE '\'`
+			return " AND " + alias + "value LIKE " + s.Arg(sqltext.EscapeLike(p.Prefix)+"%") + ` ESCAPE '\'`
 		}, strings.HasPrefix("true", p.Prefix))
 	}
 }
@@ -132,17 +88,17 @@ func (s *statement) truth(v bool) string {
 
 func (s *statement) join(ps []query.Predicate, op string, empty bool) {
 	if len(ps) == 0 {
-		s.write(s.truth(empty))
+		s.Write(s.truth(empty))
 		return
 	}
-	s.write("(")
+	s.Write("(")
 	for i, p := range ps {
 		if i > 0 {
-			s.write(op)
+			s.Write(op)
 		}
 		s.where(p)
 	}
-	s.write(")")
+	s.Write(")")
 }
 
 // rows writes that the entity has a search row of the key that meets the
@@ -151,29 +107,25 @@ func (s *statement) join(ps []query.Predicate, op string, empty bool) {
 func (s *statement) rows(key string, condition func(alias string) string, itemMatches bool) {
 	var parts []string
 	if n, ok := s.keys[key]; ok {
-		parts = append(parts, "SELECT entity_id FROM search WHERE key_id = "+id(n)+condition(""))
+		parts = append(parts, "SELECT entity_id FROM search WHERE key_id = "+sqltext.ID(n)+condition(""))
 	}
 	if itemMatches {
 		parts = append(parts, s.itemRows(key)...)
 	}
 	if len(parts) == 0 {
-		s.write(s.truth(false))
+		s.Write(s.truth(false))
 		return
 	}
-	s.write("e.id IN (", strings.Join(parts, " UNION ALL "), ")")
+	s.Write("e.id IN (", strings.Join(parts, " UNION ALL "), ")")
 }
 
 func (s *statement) itemRows(key string) []string {
 	var parts []string
 	for _, prefix := range candidates(key)[1:] {
 		if n, ok := s.keys[prefix]; ok {
-			parts = append(parts, "SELECT entity_id FROM search WHERE key_id = "+id(n)+
-				" AND value = "+s.arg(key[len(prefix)+1:])+" AND item = "+s.bool(true))
+			parts = append(parts, "SELECT entity_id FROM search WHERE key_id = "+sqltext.ID(n)+
+				" AND value = "+s.Arg(key[len(prefix)+1:])+" AND item = "+s.Bool(true))
 		}
 	}
 	return parts
 }
-
-var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
-
-func escapeLike(text string) string { return likeEscaper.Replace(text) }

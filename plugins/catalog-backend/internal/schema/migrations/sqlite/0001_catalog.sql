@@ -113,3 +113,17 @@ CREATE TABLE entity_change (
     entity_id integer NOT NULL,
     deleted   integer NOT NULL
 );
+
+-- Entities that lost somebody who hands them in; they are looked at once
+-- "since" is a while ago, and removed if nobody has handed them in again.
+CREATE TABLE orphan_candidate (
+    entity_id integer PRIMARY KEY,
+    since     integer NOT NULL
+);
+
+-- What the stored results were made with ("processing": a fingerprint of the
+-- processors and of the configuration that they see).
+CREATE TABLE fingerprint (
+    name  text PRIMARY KEY,
+    value text NOT NULL
+);

@@ -1,0 +1,111 @@
+package rootconfig
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/flytower/flytower/backend"
+	"github.com/flytower/flytower/configschema"
+	"github.com/flytower/flytower/core"
+)
+
+// Factory makes the configuration from the files that the command line and
+// the environment name; see the package comment.
+var Factory = NewFactory(Options{})
+
+// NewFactory returns a factory with options. The configuration is loaded
+// once, followed while the backend runs, and checked against the schemas of
+// the options and of all installed plugins and modules.
+func NewFactory(o Options) backend.ServiceFactory {
+	return backend.NewRootServiceFactory(core.RootConfig, func(env *backend.RootEnv) backend.MakeFunc[core.ConfigRoot] {
+		lifecycle, instance := core.RootLifecycle.From(env), core.InstanceMetadata.From(env)
+		return func(ctx context.Context) (core.ConfigRoot, error) {
+			root, err := Load(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			root.tell(func(log *slog.Logger) {
+				log.Info("Loaded the configuration from " + strings.Join(root.Sources(), ", "))
+			})
+			if err := root.adopt(o, instance()); err != nil {
+				return nil, err
+			}
+			// Feature loaders may install more plugins; their schemas count, too.
+			var once sync.Once
+			cancel := instance().Subscribe(func(s backend.Status) {
+				if len(s.Plugins) == 0 && s.Phase == backend.PhaseStarting {
+					return
+				}
+				once.Do(func() { root.report(o, instance()) })
+			})
+			if err := lifecycle().OnStop("stop watching the status", func(context.Context) error { cancel(); return nil }); err != nil {
+				return nil, err
+			}
+			lifecycle().Go("follow the configuration files", root.Watch)
+			return root, nil
+		}
+	})
+}
+
+// NewStaticFactory returns a factory of a configuration that consists of the
+// given values.
+func NewStaticFactory(m map[string]any) backend.ServiceFactory {
+	return backend.NewRootServiceFactory(core.RootConfig, func(*backend.RootEnv) backend.MakeFunc[core.ConfigRoot] {
+		return func(context.Context) (core.ConfigRoot, error) {
+			root := Static(m)
+			schema, err := MergeSchemas()
+			if err != nil {
+				return nil, err
+			}
+			root.SetSchema(schema)
+			return root, nil
+		}
+	})
+}
+
+// sources returns the schemas of the options and of the instance.
+func (o Options) sources(instance backend.Instance) []configschema.Source {
+	var list []configschema.Source
+	for _, s := range o.Schemas {
+		list = append(list, configschema.Source{Owner: "the backend system", Value: json.RawMessage(s)})
+	}
+	return append(list, InstalledSchemas(instance)...)
+}
+
+// adopt sets the schema, so that the secrets are known from the beginning.
+// Schemas that contradict each other fail a strict start; otherwise the
+// framework's own schema is used, and report says so.
+func (r *Root) adopt(o Options, instance backend.Instance) error {
+	schema, err := MergeSchemas(o.sources(instance)...)
+	if err != nil {
+		if o.Strict {
+			return err
+		}
+		if schema, err = MergeSchemas(); err != nil {
+			return err
+		}
+	}
+	r.SetSchema(schema)
+	if o.Strict {
+		return Check(r, schema).Err()
+	}
+	return nil
+}
+
+// report checks the configuration against the schemas of everything that is
+// installed, and logs what it finds.
+func (r *Root) report(o Options, instance backend.Instance) {
+	schema, err := MergeSchemas(o.sources(instance)...)
+	if err != nil {
+		r.tell(func(log *slog.Logger) {
+			log.Error("The configuration is not checked, because the schemas of the installed plugins cannot be merged", "error", err)
+		})
+		return
+	}
+	r.SetSchema(schema)
+	found := Check(r, schema)
+	r.tell(found.Log)
+}

@@ -1,0 +1,115 @@
+package roothttprouter
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	neturl "net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// logRequest writes the line of a finished request. Values of query
+// parameters that are credentials are not written.
+func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original string, w *response, now time.Time) {
+	if !log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	const iso = "2006-01-02T15:04:05.000Z"
+	date := now.UTC().Format(iso)
+	url := maskQuery(original)
+	agent := r.Header.Get("User-Agent")
+	referrer := r.Header.Get("Referer")
+	if referrer == "" {
+		referrer = r.Header.Get("Referrer")
+	}
+	referrer = maskQuery(referrer)
+	length := w.Header().Get("Content-Length")
+	version := strconv.Itoa(r.ProtoMajor) + "." + strconv.Itoa(r.ProtoMinor)
+
+	line := make([]byte, 0, 256)
+	line = append(line, '[')
+	line = append(line, date...)
+	line = append(line, `] "`...)
+	line = append(line, r.Method...)
+	line = append(line, ' ')
+	line = append(line, url...)
+	line = append(line, " HTTP/"...)
+	line = append(line, version...)
+	line = append(line, `" `...)
+	line = strconv.AppendInt(line, int64(w.status), 10)
+	line = append(line, ' ')
+	line = append(line, or(length, "0")...)
+	line = append(line, ` "`...)
+	line = append(line, or(referrer, "-")...)
+	line = append(line, `" "`...)
+	line = append(line, or(agent, "-")...)
+	line = append(line, '"')
+
+	attrs := make([]slog.Attr, 0, 9)
+	attrs = append(attrs,
+		slog.String("type", "incomingRequest"), slog.String("date", date), slog.String("method", r.Method),
+		slog.String("url", url), slog.Int("status", w.status), slog.String("httpVersion", version))
+	if agent != "" {
+		attrs = append(attrs, slog.String("userAgent", agent))
+	}
+	if n, err := strconv.ParseInt(length, 10, 64); err == nil {
+		attrs = append(attrs, slog.Int64("contentLength", n))
+	}
+	if referrer != "" {
+		attrs = append(attrs, slog.String("referrer", referrer))
+	}
+	log.LogAttrs(ctx, slog.LevelInfo, string(line), attrs...)
+}
+
+func or(s, absent string) string {
+	if s == "" {
+		return absent
+	}
+	return s
+}
+
+// secretNames are parts of the names of query parameters whose values are
+// credentials.
+var secretNames = []string{"token", "secret", "password", "passwd", "apikey", "api_key", "api-key", "signature", "credential", "assertion"}
+
+// secretParameters are whole names, which would match too much as parts.
+var secretParameters = []string{"code", "state", "sig", "key", "auth", "jwt", "session"}
+
+// maskQuery replaces the values of secret parameters by "***".
+func maskQuery(url string) string {
+	path, query, ok := strings.Cut(url, "?")
+	if !ok {
+		return url
+	}
+	masked := false
+	parts := strings.Split(query, "&")
+	for i, part := range parts {
+		if name, value, ok := strings.Cut(part, "="); ok && value != "" && isSecretParameter(name) {
+			parts[i], masked = name+"=***", true
+		}
+	}
+	if !masked {
+		return url
+	}
+	return path + "?" + strings.Join(parts, "&")
+}
+
+func isSecretParameter(name string) bool {
+	if d, err := neturl.QueryUnescape(name); err == nil {
+		name = d
+	}
+	name = strings.ToLower(name)
+	for _, s := range secretParameters {
+		if name == s {
+			return true
+		}
+	}
+	for _, s := range secretNames {
+		if strings.Contains(name, s) {
+			return true
+		}
+	}
+	return false
+}

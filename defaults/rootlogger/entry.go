@@ -1,0 +1,350 @@
+package rootlogger
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/flytower/flytower/backend"
+)
+
+// timeFormat is ISO 8601 with milliseconds, as JavaScript writes it.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// entry is a record on its way to a line. Values are what encoding/json can
+// encode, or errors.
+type entry struct {
+	time    time.Time
+	level   slog.Level
+	message string
+	debug   bool
+	fields  object
+}
+
+// object keeps the order in which members were added; a later one of the
+// same name replaces an earlier one.
+type object struct {
+	names  []string
+	values map[string]any
+}
+
+func (o *object) set(name string, v any) {
+	if o.values == nil {
+		o.values = map[string]any{}
+	}
+	if _, ok := o.values[name]; !ok {
+		o.names = append(o.names, name)
+	}
+	o.values[name] = v
+}
+
+// sub returns the object of a group.
+func (o *object) sub(name string) *object {
+	if child, ok := o.values[name].(*object); ok {
+		return child
+	}
+	child := &object{}
+	o.set(name, child)
+	return child
+}
+
+// MarshalJSON writes the members sorted by name.
+func (o *object) MarshalJSON() ([]byte, error) { return encode(o.values) }
+
+func newEntry(r slog.Record) *entry {
+	return &entry{time: r.Time, level: r.Level, message: r.Message}
+}
+
+// add puts an attribute where its groups say.
+func (e *entry) add(groups []string, a slog.Attr) {
+	v := a.Value.Resolve()
+	if a.Key == "" && v.Kind() != slog.KindGroup {
+		return
+	}
+	if v.Kind() == slog.KindGroup {
+		members := v.Group()
+		if a.Key != "" {
+			groups = append(groups[:len(groups):len(groups)], a.Key)
+		}
+		for _, member := range members {
+			e.add(groups, member)
+		}
+		return
+	}
+	if len(groups) == 0 {
+		switch a.Key {
+		case "message":
+			e.message = strings.TrimSpace(e.message + " " + plainText(plainValue(v)))
+			return
+		case "level", "timestamp":
+			a.Key += "_"
+		}
+	}
+	target := &e.fields
+	for _, g := range groups {
+		target = target.sub(g)
+	}
+	target.set(a.Key, plainValue(v))
+}
+
+// matched returns the fields that overrides look at.
+func (e *entry) matched() map[string]any {
+	fields := make(map[string]any, len(e.fields.values)+2)
+	for k, v := range e.fields.values {
+		fields[k] = v
+	}
+	fields["message"], fields["level"] = e.message, levelName(e.level)
+	return fields
+}
+
+func plainValue(v slog.Value) any {
+	switch v.Kind() {
+	case slog.KindDuration:
+		return v.Duration().String()
+	case slog.KindTime:
+		return v.Time().UTC().Format(time.RFC3339Nano)
+	case slog.KindFloat64:
+		if f := v.Float64(); math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Sprint(f)
+		}
+	}
+	return v.Any()
+}
+
+// expand replaces errors by text, and adds what their text does not say.
+func (e *entry) expand(o *object) *object {
+	out := &object{}
+	for _, name := range o.names {
+		switch v := o.values[name].(type) {
+		case *object:
+			out.set(name, e.expand(v))
+		case error:
+			out.set(name, errorText(v))
+			if causes := hiddenCauses(v); len(causes) > 0 {
+				out.set(name+"Causes", causes)
+			}
+			if e.debug {
+				out.set("stack", stack(v))
+			}
+		default:
+			out.set(name, v)
+		}
+	}
+	return out
+}
+
+// errorText returns the text of an error, even of one that panics.
+func errorText(err error) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = fmt.Sprintf("<%T>", err)
+		}
+	}()
+	return err.Error()
+}
+
+// maxCauses bounds how many causes of an error are written.
+const maxCauses = 20
+
+// hiddenCauses returns the texts of wrapped errors that the text of the error
+// does not mention.
+func hiddenCauses(err error) []string {
+	var hidden []string
+	said := errorText(err)
+	walkCauses(err, 0, func(cause error, _ int) {
+		if text := errorText(cause); text != "" && !strings.Contains(said, text) {
+			hidden = append(hidden, text)
+			said += "\n" + text
+		}
+	})
+	return hidden
+}
+
+// stack describes an error and its causes with their types, one per line,
+// and the stack of a panic.
+func stack(err error) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%T: %s", err, errorText(err))
+	walkCauses(err, 1, func(cause error, depth int) {
+		fmt.Fprintf(&b, "\n%s%T: %s", strings.Repeat("  ", depth), cause, errorText(cause))
+	})
+	var p *backend.PanicError
+	if errors.As(err, &p) && len(p.Stack) > 0 {
+		b.WriteString("\n" + strings.TrimRight(string(p.Stack), "\n"))
+	}
+	return b.String()
+}
+
+func walkCauses(err error, depth int, visit func(cause error, depth int)) {
+	count := 0
+	var walk func(err error, depth int)
+	walk = func(err error, depth int) {
+		var causes []error
+		switch u := err.(type) {
+		case interface{ Unwrap() error }:
+			causes = []error{u.Unwrap()}
+		case interface{ Unwrap() []error }:
+			causes = u.Unwrap()
+		}
+		for _, cause := range causes {
+			if count++; cause == nil || count > maxCauses {
+				return
+			}
+			visit(cause, depth)
+			walk(cause, depth+1)
+		}
+	}
+	walk(err, depth)
+}
+
+// json renders one line.
+func (e *entry) json(timestamp bool) []byte {
+	fields := e.expand(&e.fields)
+	fields.set("level", levelName(e.level))
+	fields.set("message", e.message)
+	if timestamp && !e.time.IsZero() {
+		fields.set("timestamp", e.time.UTC().Format(timeFormat))
+	}
+	line, err := encode(fields.values)
+	if err == nil {
+		return append(line, '\n')
+	}
+	// A value cannot be encoded: write those as text that cannot.
+	for _, name := range fields.names {
+		if _, err := encode(fields.values[name]); err != nil {
+			fields.values[name] = describe(fields.values[name])
+		}
+	}
+	if line, err = encode(fields.values); err != nil {
+		line = []byte(`{"level":"error","message":"a log line could not be written"}`)
+	}
+	return append(line, '\n')
+}
+
+// describe returns a text for a value that JSON has no form for.
+func describe(v any) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = fmt.Sprintf("<%T>", v)
+		}
+	}()
+	if o, ok := v.(*object); ok {
+		return fmt.Sprintf("%+v", o.values)
+	}
+	return fmt.Sprintf("%+v", v)
+}
+
+// encode returns v as JSON, with < > and & as they are.
+func encode(v any) (data []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("encode %T: panic: %v", v, p)
+		}
+	}()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+const (
+	dim   = "\x1b[2m"
+	red   = "\x1b[31m"
+	green = "\x1b[32m"
+	amber = "\x1b[33m"
+	blue  = "\x1b[34m"
+	cyan  = "\x1b[36m"
+	reset = "\x1b[0m"
+)
+
+// text renders a line for people; values with several lines follow below.
+func (e *entry) text(color bool) []byte {
+	var b, below bytes.Buffer
+	paint := func(code, s string) {
+		if color {
+			b.WriteString(code + s + reset)
+		} else {
+			b.WriteString(s)
+		}
+	}
+	if !e.time.IsZero() {
+		paint(dim, e.time.UTC().Format(timeFormat))
+		b.WriteByte(' ')
+	}
+	fields := e.expand(&e.fields)
+	for _, name := range []string{"plugin", "service"} {
+		if v, ok := fields.values[name]; ok {
+			paint(blue, plainText(v))
+			b.WriteByte(' ')
+			break
+		}
+	}
+	level := levelName(e.level)
+	paint(levelColor(e.level), level)
+	b.WriteString(" " + printable(e.message))
+	for _, name := range fields.names {
+		if name == "plugin" || name == "service" {
+			continue
+		}
+		v := fields.values[name]
+		if s, ok := v.(string); ok && strings.Contains(s, "\n") {
+			below.WriteString("  " + name + ":\n    " + strings.ReplaceAll(printable(s), "\n", "\n  ") + "\n")
+			continue
+		}
+		data, err := encode(v)
+		if err != nil {
+			data, _ = encode(describe(v))
+		}
+		b.WriteByte(' ')
+		paint(cyan, name)
+		b.WriteString("=" + string(data))
+	}
+	b.WriteByte('\n')
+	b.Write(below.Bytes())
+	return b.Bytes()
+}
+
+// printable indents the further lines of a text, so that they cannot pass
+// for lines of the log, and writes control characters, which could steer the
+// terminal, as escapes.
+func printable(s string) string {
+	if strings.IndexFunc(s, unicode.IsControl) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\n':
+			b.WriteString("\n  ")
+		case r == '\t' || !unicode.IsControl(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
+}
+
+func levelColor(l slog.Level) string {
+	switch {
+	case l >= slog.LevelError:
+		return red
+	case l >= slog.LevelWarn:
+		return amber
+	case l >= slog.LevelInfo:
+		return green
+	default:
+		return dim
+	}
+}

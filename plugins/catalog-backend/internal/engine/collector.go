@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/flytower/flytower/apierr"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	catalognode "github.com/flytower/flytower/plugins/catalog-node"
+)
+
+// collector keeps what processors emit in one run. It implements
+// [catalognode.Emitter].
+type collector struct {
+	ref              catalogcommon.Ref
+	location, origin catalogcommon.LocationRef
+
+	mu     sync.Mutex
+	closed bool
+	found  emitted
+}
+
+type emitted struct {
+	deferred  []Deferred
+	relations []catalogcommon.Relation
+	errors    []error
+	keys      []string
+}
+
+// maxEmitted bounds what the processing of one entity may lead to.
+const maxEmitted = 200_000
+
+func (c *collector) add(fn func(*emitted)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return // the run is over: nobody would keep it
+	}
+	if len(c.found.deferred)+len(c.found.relations)+len(c.found.keys)+len(c.found.errors) == maxEmitted {
+		c.found.errors = append(c.found.errors, apierr.Input("processing %s led to more than %d entities, relations, keys and errors; split the source", c.ref, maxEmitted))
+		c.closed = true
+		return
+	}
+	fn(&c.found)
+}
+
+// snapshot returns what was deferred so far.
+func (c *collector) snapshot() []Deferred {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.found.deferred)
+}
+
+// close ends the run.
+func (c *collector) close() emitted {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return c.found
+}
+
+// Entity implements [catalognode.Emitter].
+func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcommon.Entity, opts ...catalognode.EmitOption) {
+	var o catalognode.EmitOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if err := catalogcommon.ValidateEnvelope(entity); err != nil {
+		c.Error(location, apierr.Wrap(apierr.KindInput, err, "Entity envelope failed validation at "+location.String()))
+		return
+	}
+	if entity.Ref().Equal(c.ref) {
+		return // an entity does not lead to itself
+	}
+	if a, ok := entity.Metadata()["annotations"]; ok {
+		if _, isObject := a.(map[string]any); !isObject {
+			c.Error(location, apierr.Input("%s at %s: metadata.annotations must be an object", entity.Ref(), location))
+			return
+		}
+	}
+	entity = entity.Clone()
+	entity.SetAnnotation(catalogcommon.AnnotationOriginLocation, c.origin.String())
+	entity.SetAnnotation(catalogcommon.AnnotationLocation, location.String())
+	key := location.String()
+	if o.LocationKey != nil {
+		key = *o.LocationKey
+	}
+	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, key}) })
+}
+
+// Location implements [catalognode.Emitter].
+func (c *collector) Location(location catalogcommon.LocationRef, optional bool) {
+	entity := LocationEntity(location, optional)
+	entity.SetAnnotation(catalogcommon.AnnotationLocation, c.location.String())
+	entity.SetAnnotation(catalogcommon.AnnotationOriginLocation, c.origin.String())
+	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, c.location.String()}) })
+}
+
+// LocationEntity returns the Location entity of a location, handed in at the
+// location itself.
+func LocationEntity(location catalogcommon.LocationRef, optional bool) catalogcommon.Entity {
+	presence := "required"
+	if optional {
+		presence = "optional"
+	}
+	return catalogcommon.Entity{
+		"apiVersion": "backstage.io/v1alpha1",
+		"kind":       "Location",
+		"metadata": map[string]any{
+			"name": location.EntityName(),
+			"annotations": map[string]any{
+				catalogcommon.AnnotationLocation:       location.String(),
+				catalogcommon.AnnotationOriginLocation: location.String(),
+			},
+		},
+		"spec": map[string]any{"type": location.Type, "target": location.Target, "presence": presence},
+	}
+}
+
+// Relation implements [catalognode.Emitter].
+func (c *collector) Relation(r catalogcommon.Relation) {
+	c.add(func(e *emitted) { e.relations = append(e.relations, r) })
+}
+
+// Error implements [catalognode.Emitter].
+func (c *collector) Error(_ catalogcommon.LocationRef, err error) {
+	c.add(func(e *emitted) { e.errors = append(e.errors, err) })
+}
+
+// maxKey bounds a refresh key; longer ones are kept by their digest.
+const maxKey = 255
+
+// StoredKey returns the form in which a refresh key is kept.
+func StoredKey(key string) string {
+	if len(key) <= maxKey {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return strings.ToValidUTF8(key[:180], "") + "#sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Refresh implements [catalognode.Emitter].
+func (c *collector) Refresh(key string) {
+	c.add(func(e *emitted) { e.keys = append(e.keys, StoredKey(key)) })
+}

@@ -1,0 +1,103 @@
+// Package sqltext grows SQL statements whose conditions are known at run time
+// only, with their arguments, for each dialect.
+//
+//	b := sqltext.New(core.SQLite)
+//	b.Write("SELECT id FROM entity WHERE ref IN (", b.List(refs), ")")
+//	rows, err := db.QueryContext(ctx, b.String(), b.Args()...)
+package sqltext
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/flytower/flytower/core"
+)
+
+// Builder is a growing statement.
+type Builder struct {
+	dialect core.Dialect
+	text    strings.Builder
+	args    []any
+}
+
+// New returns an empty statement.
+func New(dialect core.Dialect) *Builder { return &Builder{dialect: dialect} }
+
+// Dialect returns the dialect of the statement.
+func (b *Builder) Dialect() core.Dialect { return b.dialect }
+
+// Write appends parts of the text.
+func (b *Builder) Write(parts ...string) {
+	for _, p := range parts {
+		b.text.WriteString(p)
+	}
+}
+
+// Arg adds an argument and returns its placeholder. Placeholders must be
+// written in the order in which they were made.
+func (b *Builder) Arg(v any) string {
+	b.args = append(b.args, v)
+	if b.dialect == core.PostgreSQL {
+		return "$" + strconv.Itoa(len(b.args))
+	}
+	return "?"
+}
+
+// List adds strings and returns their placeholders, comma separated.
+func (b *Builder) List(values []string) string { return list(b, values) }
+
+// IDs adds numbers and returns their placeholders, comma separated.
+func (b *Builder) IDs(values []int64) string { return list(b, values) }
+
+func list[T any](b *Builder, values []T) string {
+	var s strings.Builder
+	for i, v := range values {
+		if i > 0 {
+			s.WriteByte(',')
+		}
+		s.WriteString(b.Arg(v))
+	}
+	return s.String()
+}
+
+// Row adds the values of a row and returns "(…)".
+func (b *Builder) Row(values ...any) string {
+	var s strings.Builder
+	s.WriteByte('(')
+	for i, v := range values {
+		if i > 0 {
+			s.WriteByte(',')
+		}
+		s.WriteString(b.Arg(v))
+	}
+	s.WriteByte(')')
+	return s.String()
+}
+
+// Bool returns a literal.
+func (b *Builder) Bool(v bool) string {
+	switch {
+	case b.dialect == core.PostgreSQL && v:
+		return "TRUE"
+	case b.dialect == core.PostgreSQL:
+		return "FALSE"
+	case v:
+		return "1"
+	default:
+		return "0"
+	}
+}
+
+// String returns the text.
+func (b *Builder) String() string { return b.text.String() }
+
+// Args returns the arguments in the order of their placeholders.
+func (b *Builder) Args() []any { return b.args }
+
+// ID returns a literal.
+func ID(n int64) string { return strconv.FormatInt(n, 10) }
+
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// EscapeLike escapes what LIKE … ESCAPE '\' gives a meaning to.
+func EscapeLike(text string) string { return likeEscaper.Replace(text) }

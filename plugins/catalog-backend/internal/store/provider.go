@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+)
+
+// newUID returns a random UUID (RFC 9562, version 4).
+func newUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails: see its documentation
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func hashOf(body string) string { return catalogcommon.HashJSON([]byte(body)) }
+
+// Report tells what a mutation did.
+type Report struct {
+	Seen, Added, Changed, Removed int
+	Conflicts                     []Conflict
+}
+
+// ApplyFull makes the sequence all that the provider hands in. It holds no
+// more of the sequence in memory than a chunk; if the sequence yields an
+// error, nothing changes. The sequence must be repeatable: it is read again
+// if the transaction lost a deadlock.
+func (s *Store) ApplyFull(ctx context.Context, provider string, entities iter.Seq2[Deferred, error]) (Report, error) {
+	var r Report
+	err := s.write(ctx, func(t *tx) error {
+		r = Report{}
+		if err := t.stageAll(provider, entities, &r); err != nil {
+			return err
+		}
+		removed, err := t.release(provider, "SELECT target_id FROM provider_edge p WHERE p.provider = "+t.placeholder(1)+
+			" AND NOT EXISTS (SELECT 1 FROM stage s JOIN entity e ON e.ref = s.ref WHERE e.id = p.target_id)", provider)
+		if err != nil {
+			return err
+		}
+		r.Removed = int(removed)
+		b := t.build()
+		b.Write("DELETE FROM entity_claim WHERE provider = ", b.Arg(provider), " AND NOT EXISTS (SELECT 1 FROM stage s WHERE s.ref = entity_claim.ref)")
+		if _, err := t.exec(b); err != nil {
+			return err
+		}
+		return t.finish(provider, LaneNew, &r)
+	})
+	if err != nil {
+		return Report{}, fmt.Errorf("full mutation of provider %s: %w", provider, err)
+	}
+	return r, nil
+}
+
+// ApplyDelta adds or changes entities of the provider and takes others back.
+func (s *Store) ApplyDelta(ctx context.Context, provider string, added []Deferred, removed []string, lane int) (Report, error) {
+	var r Report
+	err := s.write(ctx, func(t *tx) error {
+		r = Report{}
+		for part := range slices.Chunk(removed, chunk) {
+			b := t.build()
+			b.Write("SELECT p.target_id FROM provider_edge p JOIN entity e ON e.id = p.target_id WHERE p.provider = ", b.Arg(provider), " AND e.ref IN (", b.List(part), ")")
+			n, err := t.release(provider, b.String(), b.Args()...)
+			if err != nil {
+				return err
+			}
+			r.Removed += int(n)
+			b = t.build()
+			b.Write("DELETE FROM entity_claim WHERE provider = ", b.Arg(provider), " AND ref IN (", b.List(part), ")")
+			if _, err := t.exec(b); err != nil {
+				return err
+			}
+		}
+		seq := func(yield func(Deferred, error) bool) {
+			for _, d := range added {
+				if !yield(d, nil) {
+					return
+				}
+			}
+		}
+		if err := t.stageAll(provider, seq, &r); err != nil {
+			return err
+		}
+		return t.finish(provider, lane, &r)
+	})
+	if err != nil {
+		return Report{}, fmt.Errorf("delta mutation of provider %s: %w", provider, err)
+	}
+	return r, nil
+}
+
+func (t *tx) placeholder(n int) string {
+	if t.postgres() {
+		return "$" + sqltext.ID(int64(n))
+	}
+	return "?"
+}
+
+// stageAll stages the sequence chunk by chunk.
+func (t *tx) stageAll(provider string, entities iter.Seq2[Deferred, error], r *Report) error {
+	if err := t.openStage(); err != nil {
+		return err
+	}
+	part := make([]staged, 0, chunk)
+	for d, err := range entities {
+		if err != nil {
+			return err
+		}
+		r.Seen++
+		if part = append(part, staged{Deferred: d, provider: provider}); len(part) == chunk {
+			if err := t.stage(part); err != nil {
+				return err
+			}
+			part = part[:0]
+		}
+	}
+	return t.stage(part)
+}
+
+// finish merges what a provider staged. An entity of its own whose claim it
+// changes is removed first, and added anew.
+func (t *tx) finish(provider string, lane int, r *Report) error {
+	n, err := t.release(provider, "SELECT p.target_id FROM provider_edge p JOIN entity e ON e.id = p.target_id JOIN stage s ON s.ref = e.ref"+
+		" WHERE p.provider = "+t.placeholder(1)+" AND e.location_key IS NOT NULL AND (s.location_key IS NULL OR s.location_key <> e.location_key)", provider)
+	if err != nil {
+		return err
+	}
+	m, err := t.merge(lane)
+	if err != nil {
+		return err
+	}
+	r.Added, r.Changed = len(m.added), len(m.changed)
+	r.Removed += int(n)
+	if m.conflicts > 0 {
+		r.Conflicts, err = t.stagedConflicts()
+	}
+	return err
+}
+
+// RefreshKeys makes everything that depends on one of the keys due now, and
+// returns how many entities that are.
+func (s *Store) RefreshKeys(ctx context.Context, keys []string) (n int, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		n = 0
+		for part := range slices.Chunk(keys, chunk) {
+			b := t.build()
+			b.Write("SELECT DISTINCT entity_id FROM refresh_key WHERE key IN (", b.List(part), ")")
+			ids, err := t.ids(b)
+			if err != nil {
+				return err
+			}
+			n += len(ids)
+			if err := t.forceDue(ids); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// forceDue makes entities due now even if their last result is known to be
+// what the same input gives.
+func (t *tx) forceDue(ids []int64) error { return t.due(ids, LaneInteractive, t.now) }
+
+// maxAncestorSteps bounds the walk from an entity to its roots.
+const maxAncestorSteps = 32
+
+// Refresh makes the entity, and the locations that it comes from, due now. It
+// reports false if nobody hands in an entity with the ref.
+func (s *Store) Refresh(ctx context.Context, ref string) (found bool, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		found = false
+		b := t.build()
+		b.Write("SELECT e.id FROM entity e WHERE e.ref = ", b.Arg(ref), " AND (EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = e.id)",
+			" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = e.id))")
+		ids, err := t.ids(b)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		found = true
+		b = t.build()
+		b.Write("WITH RECURSIVE up(id, depth) AS (SELECT ", b.Arg(ids[0]))
+		if t.postgres() {
+			b.Write("::bigint")
+		}
+		b.Write(", 0 UNION SELECT g.parent_id, up.depth + 1 FROM entity_edge g JOIN up ON g.target_id = up.id WHERE up.depth < ", sqltext.ID(maxAncestorSteps),
+			") SELECT DISTINCT up.id FROM up JOIN entity e ON e.id = up.id WHERE up.depth = 0 OR e.ref LIKE 'location:%'")
+		if ids, err = t.ids(b); err != nil {
+			return err
+		}
+		return t.forceDue(ids)
+	})
+	return found, err
+}
+
+// Invalidate makes the entity with the ref forget its last result and due now.
+func (s *Store) Invalidate(ctx context.Context, ref string) error {
+	return s.write(ctx, func(t *tx) error {
+		b := t.build()
+		b.Write("UPDATE entity SET result_hash = '' WHERE ref = ", b.Arg(ref), " RETURNING id")
+		ids, err := t.ids(b)
+		if err != nil {
+			return err
+		}
+		return t.forceDue(ids)
+	})
+}
+
+// Exists reports whether somebody handed in an entity with the ref.
+func (s *Store) Exists(ctx context.Context, ref string) (bool, error) {
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return false, err
+	}
+	b := sqltext.New(s.database.Dialect())
+	b.Write("SELECT 1 FROM entity WHERE ref = ", b.Arg(ref))
+	found := false
+	err = each(ctx, db, b, func(*sql.Rows) error { found = true; return nil })
+	return found, err
+}

@@ -1,0 +1,203 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
+)
+
+// openDoomed makes the empty table of entities that are about to be removed.
+func (t *tx) openDoomed() error {
+	const create = "CREATE TEMP TABLE doomed (id bigint PRIMARY KEY)"
+	if t.postgres() {
+		return t.run("DROP TABLE IF EXISTS pg_temp.doomed", create+" ON COMMIT DROP")
+	}
+	return t.run("DROP TABLE IF EXISTS temp.doomed", create)
+}
+
+// release takes the edges of a provider to the entities of a query away, and
+// removes the entities, with everything that only they led to. Loops of
+// entities that emit each other do not keep each other.
+func (t *tx) release(provider, targets string, args ...any) (removed int64, err error) {
+	if err := t.openDoomed(); err != nil {
+		return 0, err
+	}
+	if _, err := t.ExecContext(t.ctx, "INSERT INTO doomed (id) "+targets, args...); err != nil {
+		return 0, err
+	}
+	b := t.build()
+	b.Write("DELETE FROM provider_edge WHERE provider = ", b.Arg(provider), " AND target_id IN (SELECT id FROM doomed)")
+	if _, err := t.exec(b); err != nil {
+		return 0, err
+	}
+	return t.removeUnreachable()
+}
+
+// removeUnreachable extends the doomed entities by all that they lead to,
+// spares what something else leads to as well, and removes the rest.
+func (t *tx) removeUnreachable() (int64, error) {
+	err := t.run(
+		"INSERT INTO doomed (id) WITH RECURSIVE below(id) AS (SELECT id FROM doomed UNION SELECT g.target_id FROM entity_edge g JOIN below b ON g.parent_id = b.id)"+
+			" SELECT id FROM below WHERE id NOT IN (SELECT id FROM doomed)",
+		"DELETE FROM doomed WHERE id IN (WITH RECURSIVE spared(id) AS ("+
+			"SELECT d.id FROM doomed d WHERE EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = d.id)"+
+			" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = d.id AND g.parent_id NOT IN (SELECT id FROM doomed))"+
+			" UNION SELECT g.target_id FROM entity_edge g JOIN spared s ON g.parent_id = s.id"+
+			") SELECT id FROM spared)",
+	)
+	if err != nil {
+		return 0, err
+	}
+	return t.removeDoomed()
+}
+
+// removeDoomed removes the doomed entities, has the entities that are related
+// to them built anew, and takes up claims that they stood in the way of.
+func (t *tx) removeDoomed() (int64, error) {
+	const doomed = "(SELECT id FROM doomed)"
+	b := t.build()
+	b.Write("SELECT ref FROM entity WHERE id IN ", doomed, " AND EXISTS (SELECT 1 FROM entity_claim c WHERE c.ref = entity.ref)")
+	err := t.each(b, func(rows *sql.Rows) error {
+		var ref string
+		err := rows.Scan(&ref)
+		t.freed = append(t.freed, ref)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	err = t.run(
+		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM entity e WHERE e.ref IN ("+
+			"SELECT r.source_ref FROM relation r WHERE r.origin_id IN "+doomed+
+			" UNION SELECT r.source_ref FROM relation r JOIN entity d ON d.ref = r.target_ref WHERE d.id IN "+doomed+
+			") AND e.id NOT IN "+doomed+" ON CONFLICT (entity_id) DO NOTHING",
+		"INSERT INTO entity_change (entity_id, deleted) SELECT id, "+t.build().Bool(true)+" FROM entity WHERE final IS NOT NULL AND id IN "+doomed,
+		"DELETE FROM search WHERE entity_id IN "+doomed,
+		"DELETE FROM relation WHERE origin_id IN "+doomed,
+		"DELETE FROM refresh_key WHERE entity_id IN "+doomed,
+		"DELETE FROM entity_due WHERE entity_id IN "+doomed,
+		"DELETE FROM entity_dirty WHERE entity_id IN "+doomed,
+		"DELETE FROM orphan_candidate WHERE entity_id IN "+doomed,
+		"DELETE FROM provider_edge WHERE target_id IN "+doomed,
+		"DELETE FROM entity_edge WHERE target_id IN "+doomed,
+		"DELETE FROM entity_edge WHERE parent_id IN "+doomed,
+		"DELETE FROM entity_claim WHERE parent_id IN "+doomed,
+	)
+	if err != nil {
+		return 0, err
+	}
+	result, err := t.ExecContext(t.ctx, "DELETE FROM entity WHERE id IN "+doomed)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// promote hands in the oldest claim of each freed ref, at the end of the
+// transaction: what the transaction itself hands in goes first.
+func (t *tx) promote() error {
+	for _, ref := range t.freed {
+		b := t.build()
+		b.Write("SELECT location_key, COALESCE(provider, ''), COALESCE(parent_id, 0), body FROM entity_claim WHERE ref = ", b.Arg(ref), " ORDER BY claimed_at, location_key LIMIT 1")
+		var it staged
+		it.Ref = ref
+		err := t.QueryRowContext(t.ctx, b.String(), b.Args()...).Scan(&it.LocationKey, &it.provider, &it.parent, &it.Body)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue // its emitter went with the holder
+		}
+		if err != nil {
+			return err
+		}
+		it.Hash = hashOf(it.Body)
+		if err := t.openStage(); err != nil {
+			return err
+		}
+		if err := t.stage([]staged{it}); err != nil {
+			return err
+		}
+		if _, err := t.merge(LaneNew); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete removes the entity with the uid, whoever hands it in; those who do
+// are processed again, so that it comes back if its source still has it.
+func (s *Store) Delete(ctx context.Context, uid string) error {
+	return s.write(ctx, func(t *tx) error {
+		b := t.build()
+		b.Write("SELECT id FROM entity WHERE uid = ", b.Arg(uid))
+		ids, err := t.ids(b)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		b = t.build()
+		b.Write("SELECT parent_id FROM entity_edge WHERE target_id = ", b.Arg(ids[0]))
+		parents, err := t.ids(b)
+		if err != nil {
+			return err
+		}
+		// Without its result hash a parent takes nothing for unchanged.
+		if err := t.forIDs("UPDATE entity SET result_hash = '' WHERE id IN ", parents, ""); err != nil {
+			return err
+		}
+		if err := t.due(parents, LaneInteractive, t.now); err != nil {
+			return err
+		}
+		if err := t.openDoomed(); err != nil {
+			return err
+		}
+		if _, err := t.ExecContext(t.ctx, "INSERT INTO doomed (id) VALUES ("+sqltext.ID(ids[0])+")"); err != nil {
+			return err
+		}
+		_, err = t.removeDoomed()
+		return err
+	})
+}
+
+// RemoveOrphans removes entities that nobody hands in any more, if they became
+// such before a while ago, with everything that only they led to. Only
+// candidates are looked at, so an idle catalog costs nothing.
+func (s *Store) RemoveOrphans(ctx context.Context, age time.Duration) (removed int64, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		removed = 0
+		before := sqltext.ID(t.now - age.Milliseconds())
+		if err := t.openDoomed(); err != nil {
+			return err
+		}
+		err := t.run(
+			"INSERT INTO doomed (id) SELECT c.entity_id FROM orphan_candidate c WHERE c.since <= "+before+
+				" AND NOT EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = c.entity_id)"+
+				" AND NOT EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = c.entity_id)",
+			"DELETE FROM orphan_candidate WHERE since <= "+before,
+		)
+		if err != nil {
+			return err
+		}
+		removed, err = t.removeUnreachable()
+		return err
+	})
+	return removed, err
+}
+
+// Providers returns the names of all providers that hold entities.
+func (s *Store) Providers(ctx context.Context) ([]string, error) {
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := sqltext.New(s.database.Dialect())
+	b.Write("SELECT DISTINCT provider FROM provider_edge ORDER BY provider")
+	var out []string
+	err = each(ctx, db, b, func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		out = append(out, name)
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,185 @@
+// Package catalogbackend is the catalog plugin: it takes in the entities that
+// files, users and modules hand in, processes them, and answers questions
+// about them under /api/catalog.
+//
+//	b := flytower.New()
+//	b.Add(catalogbackend.Plugin)
+//
+// Modules extend it through the extension points of package catalognode.
+package catalogbackend
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/flytower/flytower/backend"
+	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/integration"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/api"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/engine"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/locations"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/permissions"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/processors"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/rules"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/schema"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	"github.com/flytower/flytower/plugins/catalog-common/entityyaml"
+	catalognode "github.com/flytower/flytower/plugins/catalog-node"
+)
+
+// Plugin is the catalog.
+var Plugin = backend.NewPlugin("catalog", declare,
+	backend.WithDescription("Software catalog: ingests, processes and serves entities"),
+	core.ConfigSchema(configSchema),
+)
+
+func declare(env *backend.PluginEnv) backend.InitFunc {
+	var (
+		log           = core.Logger.From(env)
+		config        = core.RootConfig.From(env)
+		database      = core.Database.From(env)
+		router        = core.HTTPRouter.From(env)
+		lifecycle     = core.Lifecycle.From(env)
+		scheduler     = core.Scheduler.From(env)
+		urlReader     = core.URLReader.From(env)
+		events        = core.Events.From(env)
+		metrics       = core.Metrics.From(env)
+		auditor       = core.Auditor.From(env)
+		auth          = core.Auth.From(env)
+		httpAuth      = core.HTTPAuth.From(env)
+		authorizer    = core.Permissions.From(env)
+		authorization = core.PermissionsRegistry.From(env)
+	)
+	extensions := newExtensions()
+	catalognode.Processing.Offer(env, extensions)
+	catalognode.Locations.Offer(env, extensions)
+	catalognode.Model.Offer(env, extensions)
+	catalognode.Analysis.Offer(env, extensions)
+
+	return func(ctx context.Context) error {
+		extensions.freeze()
+		settings, err := readSettings(config())
+		if err != nil {
+			return err
+		}
+		allowed, err := rules.FromConfig(config())
+		if err != nil {
+			return err
+		}
+		hosts, err := integration.FromConfig(config())
+		if err != nil {
+			return err
+		}
+		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
+			return err
+		}
+		woken := make(chan struct{}, 1)
+		state := store.New(database(), store.Options{Wake: func() {
+			select {
+			case woken <- struct{}{}:
+			default: // a wake-up is on its way already
+			}
+		}})
+		parse := extensions.parser
+		if parse == nil {
+			parse = processors.YAML(entityyaml.Options{MergeKeys: settings.yamlMerge})
+		}
+		chain, err := processorChain(settings, extensions, chainParts{
+			placeholder: processors.NewPlaceholder(urlReader(), sameRepository(hosts), extensions.resolvers),
+			builtin:     processors.NewBuiltin(),
+			file:        processors.NewFile(parse),
+			url:         processors.NewURL(urlReader(), parse),
+			annotate:    processors.NewAnnotate(urlReader(), editURL(hosts)),
+		})
+		if err != nil {
+			return err
+		}
+		orchestrator := &engine.Orchestrator{
+			Processors:    chain,
+			Policy:        catalogcommon.DefaultPolicy(extensions.validators),
+			Rules:         allowed,
+			LocationTypes: extensions.locationTypes,
+			ResolveURL:    urlReader().Resolve,
+			Guard:         lifecycle().Guard,
+		}
+		observe, err := newObserver(metrics(), state)
+		if err != nil {
+			return err
+		}
+		announce := announcer{events: events(), log: log(), handlers: extensions.handlers}
+		e := engine.New(engine.Config{
+			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
+			Fingerprint: settings.fingerprint(chain), Observe: observe, OnErrors: announce.errors, OnConflict: announce.conflict,
+		})
+		registered := locations.NewRegistered(database(), state.Invalidate, e.DryRun)
+		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
+			log().ErrorContext(ctx, "the changed catalog.locations could not be applied; the old ones stay", "error", err)
+		})
+		reader := read.New(database())
+		if err := permissions.Register(authorization(), reader); err != nil {
+			return err
+		}
+		handler := &api.Handler{
+			Read: reader, Engine: e, Locations: registered, Analyzer: newAnalyzer(hosts, extensions.analyzers),
+			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Auditor: auditor(),
+			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
+		}
+		handler.Register(router())
+
+		providers := settings.providers(extensions.providers, registered, configured)
+		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {
+			return err
+		}
+		if settings.interval > 0 {
+			if err := lifecycle().OnStart("begin processing", func(context.Context) error {
+				lifecycle().Go("processing", e.Run)
+				return nil
+			}); err != nil {
+				return err
+			}
+		} else {
+			log().InfoContext(ctx, "catalog.processingInterval is false: this instance serves the catalog and processes nothing")
+		}
+		return housekeeping(ctx, scheduler(), state, settings)
+	}
+}
+
+// processor chain, in the order in which the processors run.
+type chainParts struct{ placeholder, builtin, file, url, annotate catalognode.Processor }
+
+func processorChain(s settings, x *extensions, parts chainParts) ([]catalognode.Processor, error) {
+	replaced := slices.ContainsFunc(x.processors, func(p catalognode.Processor) bool {
+		return p.ProcessorName() == parts.builtin.ProcessorName()
+	})
+	chain := []catalognode.Processor{parts.placeholder}
+	if !replaced {
+		chain = append(chain, parts.builtin)
+	}
+	if !s.disableDefaults {
+		chain = append(chain, parts.file, parts.url, parts.annotate)
+	}
+	chain = append(chain, x.processors...)
+	seen := map[string]bool{}
+	for _, p := range chain {
+		if name := p.ProcessorName(); seen[name] {
+			return nil, fmt.Errorf("there are two catalog processors named %q; rename the one that a module adds", name)
+		} else {
+			seen[name] = true
+		}
+	}
+	chain = slices.DeleteFunc(chain, func(p catalognode.Processor) bool { return s.processors[p.ProcessorName()].disabled })
+	slices.SortStableFunc(chain, func(a, b catalognode.Processor) int {
+		switch d := s.priority(a) - s.priority(b); {
+		case d < 0:
+			return -1
+		case d > 0:
+			return 1
+		default:
+			return 0
+		}
+	})
+	return chain, nil
+}

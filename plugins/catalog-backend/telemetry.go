@@ -1,0 +1,91 @@
+package catalogbackend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
+	catalognode "github.com/flytower/flytower/plugins/catalog-node"
+)
+
+// newObserver returns what the engine tells about each processed entity, as
+// metrics under the names that dashboards know.
+func newObserver(meter metric.Meter, state *store.Store) (func(ctx context.Context, result string, took, waited time.Duration), error) {
+	processed, err1 := meter.Int64Counter("catalog.processed.entities.count", metric.WithDescription("Amount of entities processed"))
+	duration, err2 := meter.Float64Histogram("catalog.processing.duration", metric.WithUnit("s"), metric.WithDescription("Time spent executing the full processing flow"))
+	delay, err3 := meter.Float64Histogram("catalog.processing.queue.delay", metric.WithUnit("s"), metric.WithDescription("How long entities waited between being due and being processed"))
+	length, err4 := meter.Int64ObservableGauge("catalog.stitching.queue.length", metric.WithDescription("Number of entities waiting for their final form"))
+	due, err5 := meter.Int64ObservableGauge("catalog.processing.queue.length", metric.WithDescription("Number of entities that are due"))
+	lag, err6 := meter.Float64ObservableGauge("catalog.processing.lag", metric.WithUnit("s"), metric.WithDescription("How long the oldest due entity has waited"))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+		return nil, err
+	}
+	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		b, err := state.Backlog(ctx)
+		if err != nil {
+			return err
+		}
+		o.ObserveInt64(length, int64(b.Dirty))
+		o.ObserveInt64(due, int64(b.Due))
+		o.ObserveFloat64(lag, b.Oldest.Seconds())
+		return nil
+	}, length, due, lag)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, result string, took, waited time.Duration) {
+		with := metric.WithAttributes(attribute.String("result", result))
+		processed.Add(ctx, 1, with)
+		duration.Record(ctx, took.Seconds(), with)
+		delay.Record(ctx, waited.Seconds())
+	}, nil
+}
+
+// Topics that the catalog publishes to.
+const (
+	topicErrors    = "experimental.catalog.errors"
+	topicConflicts = "experimental.catalog.conflict"
+)
+
+// announcer tells others what went wrong with entities.
+type announcer struct {
+	events   core.EventsService
+	log      *slog.Logger
+	handlers []func(context.Context, catalognode.ProcessingError)
+}
+
+func (a announcer) errors(ctx context.Context, e catalognode.ProcessingError, location string) {
+	for _, handle := range a.handlers {
+		handle(ctx, e)
+	}
+	list := make([]map[string]any, len(e.Errors))
+	for i, err := range e.Errors {
+		list[i] = apierr.Serialize(err)
+	}
+	a.publish(ctx, topicErrors, map[string]any{"entity": e.EntityRef, "location": location, "errors": list})
+}
+
+func (a announcer) conflict(ctx context.Context, c store.Conflict) {
+	a.publish(ctx, topicConflicts, map[string]any{
+		"entityRef": c.Ref, "newLocationKey": c.Wanted, "existingLocationKey": c.Holder,
+		"lastConflictAt": time.Now().UTC().Format(time.RFC3339Nano),
+	})
+}
+
+func (a announcer) publish(ctx context.Context, topic string, payload any) {
+	raw, err := json.Marshal(payload)
+	if err == nil {
+		err = a.events.Publish(ctx, core.Event{Topic: topic, Payload: raw})
+	}
+	if err != nil && ctx.Err() == nil {
+		a.log.WarnContext(ctx, "publishing an event of the catalog failed", "topic", topic, "error", err)
+	}
+}

@@ -1,0 +1,208 @@
+// Package entitysearch turns a final entity into its search rows: the pairs of
+// key and value by which filters, facets, ordering and permission rules see it.
+// The search table and the in-memory index are both built from these rows.
+//
+//	rows, conflicts := entitysearch.Rows(entity)
+//	// {kind component Component}, {metadata.name website Website},
+//	// {spec.type service service}, {relations.ownedby group:default/team-a ...}, ...
+package entitysearch
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+)
+
+// MaxLength is the greatest length of keys and values, in UTF-16 code units. A
+// longer key has no row; a longer value has a row without value.
+const MaxLength = 200
+
+// Row is one fact to search for.
+type Row struct {
+	// Key is the path of the value in the entity, in lower case.
+	Key string
+	// Value is the text of the value in lower case; "" if Null.
+	Value string
+	// Original is the text of the value as it is written; "" if Null.
+	Original string
+	// Null says that there is no value to compare: it is null, or too long. The
+	// key still exists.
+	Null bool
+	// Item says that the value is a string in an array: there is also a row
+	// Key.Value = true.
+	Item bool
+	// Derived marks such a row. A store that keeps Item need not keep it.
+	Derived bool
+}
+
+// Fold is how keys and values are made comparable, on both sides of a search.
+func Fold(s string) string { return strings.ToLower(s) }
+
+// Rows returns the search rows of an entity, without duplicates and always in
+// the same order.
+//
+// Every scalar has a row under its path, with dots between the names. The items
+// of an array stand under the path of the array, and each string s in it also
+// has a row path.s = true. Relations stand under relations.<type>, status and
+// etag are left out. A missing namespace counts as the default one.
+//
+// conflicts names the keys that occur in several cases, such as spec.foo and
+// spec.Foo, once each. Their rows are merged; a caller may want to tell the
+// entity's owner.
+func Rows(e catalogcommon.Entity) (rows []Row, conflicts []string) {
+	f := flattener{
+		rows:  make([]Row, 0, 48),
+		known: make(map[identity]struct{}, 48),
+		raw:   make(map[string]string, 48),
+	}
+	f.object(e)
+
+	f.path = f.path[:0]
+	f.emitAt("metadata.name", e.Metadata()["name"])
+	f.emitAt("metadata.namespace", e.Namespace())
+	f.emitAt("metadata.uid", e.Metadata()["uid"])
+	relations, _ := e["relations"].([]any)
+	for _, relation := range relations {
+		relation, _ := relation.(map[string]any)
+		if relationType, ok := relation["type"].(string); ok {
+			f.emitAt("relations."+relationType, relation["targetRef"])
+		}
+	}
+	return f.rows, f.conflicts
+}
+
+type identity struct {
+	key, value string
+	null       bool
+}
+
+type flattener struct {
+	path      []byte // of the value being visited, in original case
+	rows      []Row
+	known     map[identity]struct{}
+	raw       map[string]string // lower-case key to the first original one
+	conflicts []string
+	// what is being emitted is an item of an array, or derived from one
+	item, derived bool
+}
+
+// special are the paths that the walk leaves out.
+func special(path []byte) bool {
+	switch string(path) {
+	case "attachments", "relations", "status", "metadata.name", "metadata.namespace", "metadata.uid", "metadata.etag":
+		return true
+	}
+	return false
+}
+
+func (f *flattener) visit(v any) {
+	if special(f.path) {
+		return
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		f.object(v)
+	case []any:
+		for _, item := range v {
+			s, isString := item.(string)
+			f.item = isString
+			f.visit(item)
+			f.item = false
+			if isString {
+				f.member(s)
+			}
+		}
+	default:
+		f.emit(v)
+	}
+}
+
+func (f *flattener) object(m map[string]any) {
+	var room [24]string
+	keys := room[:0]
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, jsonvalue.CompareKeys)
+	length := len(f.path)
+	for _, k := range keys {
+		if length > 0 {
+			f.path = append(f.path, '.')
+		}
+		f.path = append(f.path, k...)
+		f.visit(m[k])
+		f.path = f.path[:length]
+	}
+}
+
+// member emits path.s = true, unless there is such a key already in any case.
+func (f *flattener) member(s string) {
+	length := len(f.path)
+	f.path = append(append(f.path, '.'), s...)
+	if _, there := f.raw[Fold(string(f.path))]; !there {
+		f.derived = true
+		f.emit(true)
+		f.derived = false
+	}
+	f.path = f.path[:length]
+}
+
+func (f *flattener) emitAt(path string, v any) {
+	f.path = append(f.path[:0], path...)
+	f.emit(v)
+}
+
+// emit adds the row of a scalar at the current path.
+func (f *flattener) emit(v any) {
+	raw := string(f.path)
+	key := Fold(raw)
+	if first, there := f.raw[key]; !there {
+		f.raw[key] = raw
+	} else if first != raw && !slices.Contains(f.conflicts, key) {
+		f.conflicts = append(f.conflicts, key)
+	}
+	if tooLong(key) {
+		return
+	}
+	row := Row{Key: key, Item: f.item, Derived: f.derived}
+	switch v := v.(type) {
+	case nil:
+		row.Null = true
+	case string:
+		row.Original = v
+	case bool:
+		row.Original = strconv.FormatBool(v)
+	case float64:
+		row.Original = jsonvalue.FormatNumber(v)
+	default:
+		return
+	}
+	row.Value = Fold(row.Original)
+	if tooLong(row.Value) {
+		row.Value, row.Original, row.Null = "", "", true
+	}
+	id := identity{row.Key, row.Value, row.Null}
+	if _, there := f.known[id]; there {
+		return
+	}
+	f.known[id] = struct{}{}
+	f.rows = append(f.rows, row)
+}
+
+// tooLong counts UTF-16 code units, of which there are never more than bytes.
+func tooLong(s string) bool {
+	if len(s) <= MaxLength {
+		return false
+	}
+	units := utf8.RuneCountInString(s)
+	for _, r := range s {
+		if r > 0xFFFF {
+			units++
+		}
+	}
+	return units > MaxLength
+}
