@@ -130,12 +130,17 @@ func TestHistories(t *testing.T) {
 			})
 			w.settle(t, ctx)
 			w.check(t, ctx)
-			changes := w.count(t, ctx, "entity_change")
-			w.advance(orphanAge)
-			for _, p := range providerNames { // handing in the same again changes nothing
-				w.full(t, ctx, p, slicesOf(w.providers[p]))
+			// Handing in the same again may settle who holds what, which depends
+			// on what was there when it was first handed in, but only once.
+			changes := 0
+			for range 3 {
+				changes = w.count(t, ctx, "entity_change")
+				for _, p := range providerNames {
+					w.full(t, ctx, p, slicesOf(w.providers[p]))
+				}
+				w.settle(t, ctx)
+				w.check(t, ctx)
 			}
-			w.settle(t, ctx)
 			if again := w.count(t, ctx, "entity_change"); again != changes {
 				t.Errorf("handing in what is there already made %d changes", again-changes)
 			}

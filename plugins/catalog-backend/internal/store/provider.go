@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
-	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
 
 // newUID returns a random UUID (RFC 9562, version 4).
@@ -19,8 +18,6 @@ func newUID() string {
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
-
-func hashOf(body string) string { return catalogcommon.HashJSON([]byte(body)) }
 
 // Report tells what a mutation did.
 type Report struct {
@@ -113,7 +110,7 @@ func (t *tx) stageAll(provider string, entities iter.Seq2[Deferred, error], r *R
 			return err
 		}
 		r.Seen++
-		if part = append(part, staged{Deferred: d, provider: provider}); len(part) == chunk {
+		if part = append(part, staged{Deferred: d, provider: provider, since: never}); len(part) == chunk {
 			if err := t.stage(part); err != nil {
 				return err
 			}

@@ -22,6 +22,7 @@ type staged struct {
 	Deferred
 	provider string
 	parent   int64
+	since    int64 // when it was refused; never for what is handed in now
 }
 
 // openStage makes the empty table that a mutation is merged from.
@@ -31,7 +32,7 @@ func (t *tx) openStage() error {
 	}
 	t.staging = true
 	create := "CREATE TEMP TABLE stage (ref text %s NOT NULL, provider text NOT NULL, parent_id bigint NOT NULL, uid text NOT NULL," +
-		" body text NOT NULL, hash text NOT NULL, location_key text %s, accepted boolean NOT NULL, PRIMARY KEY (ref, provider, parent_id))"
+		" body text NOT NULL, hash text NOT NULL, location_key text %s, since bigint NOT NULL, accepted boolean NOT NULL, PRIMARY KEY (ref, provider, parent_id))"
 	if t.postgres() {
 		return t.run(strings.ReplaceAll(create, "%s", `COLLATE "C"`) + " ON COMMIT DROP")
 	}
@@ -52,7 +53,7 @@ func (t *tx) stage(items []staged) error {
 			last[key{it.Ref, it.provider, it.parent}] = i
 		}
 		b := t.build()
-		b.Write("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, accepted) VALUES ")
+		b.Write("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted) VALUES ")
 		first := true
 		for i, it := range part {
 			if last[key{it.Ref, it.provider, it.parent}] != i {
@@ -62,9 +63,9 @@ func (t *tx) stage(items []staged) error {
 				b.Write(",")
 			}
 			first = false
-			b.Write(b.Row(it.Ref, it.provider, it.parent, t.store.uid(), it.Body, it.Hash, nullable(it.LocationKey), false))
+			b.Write(b.Row(it.Ref, it.provider, it.parent, t.store.uid(), it.Body, it.Hash, nullable(it.LocationKey), it.since, false))
 		}
-		b.Write(" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key")
+		b.Write(" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key, since = excluded.since")
 		if _, err := t.exec(b); err != nil {
 			return err
 		}
@@ -90,8 +91,8 @@ const vacant = "NOT EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = e.
 	" AND NOT EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = e.id)"
 
 // earlier holds for a row s of the stage behind a row o with the same ref: of
-// several sources that hand a ref in at once, the first counts.
-const earlier = "o.ref = s.ref AND (o.provider, o.parent_id) < (s.provider, s.parent_id)"
+// several sources of a ref, the one that has waited longest counts.
+const earlier = "o.ref = s.ref AND (o.since, o.provider, o.parent_id) < (s.since, s.provider, s.parent_id)"
 
 // merge brings what is staged into the catalog: new entities, changed ones,
 // who hands them in, and what is refused. What became of the edges that are no
@@ -99,7 +100,14 @@ const earlier = "o.ref = s.ref AND (o.provider, o.parent_id) < (s.provider, s.pa
 //
 // The rule of claims: whoever hands an entity in first holds its ref under a
 // location key, and only the same key may change it. No key gives way to any.
+// What was refused before has its chance with every merge of the ref.
 func (t *tx) merge(lane int) (m merged, err error) {
+	if err := t.run("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted)" +
+		" SELECT c.ref, c.provider, c.parent_id, s.uid, c.body, c.hash, NULLIF(c.location_key, ''), c.claimed_at, " + t.build().Bool(false) +
+		" FROM entity_claim c JOIN stage s ON s.ref = c.ref WHERE NOT EXISTS (SELECT 1 FROM stage o WHERE " + earlier + ")" +
+		" ON CONFLICT (ref, provider, parent_id) DO NOTHING"); err != nil {
+		return m, err
+	}
 	b := t.build()
 	b.Write("INSERT INTO entity (uid, ref, location_key, unprocessed, unprocessed_hash, discovered_at)",
 		" SELECT s.uid, s.ref, s.location_key, s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
@@ -153,7 +161,7 @@ func (t *tx) takeOver() error {
 		" WHERE e.location_key IS DISTINCT FROM s.location_key",
 		" AND (e.location_key IS NULL OR ", vacant,
 		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.ref = s.ref AND o.location_key IS NOT DISTINCT FROM e.location_key))",
-		" ORDER BY e.id, s.provider, s.parent_id")
+		" ORDER BY e.id, s.since, s.provider, s.parent_id")
 	err := t.each(b, func(rows *sql.Rows) error {
 		var k taker
 		err := rows.Scan(&k.id, &k.key, &k.parent, &k.vacant)
@@ -202,8 +210,8 @@ func (t *tx) leadsTo(from, to int64) (bool, error) {
 // displace makes refused hand-ins of those that hand an entity in.
 func (t *tx) displace(id int64) error {
 	target := sqltext.ID(id)
-	const into = "INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, claimed_at) SELECT e.ref, "
-	tail := ", '', e.unprocessed, " + sqltext.ID(t.now)
+	const into = "INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at) SELECT e.ref, "
+	tail := ", '', e.unprocessed, e.unprocessed_hash, " + sqltext.ID(t.now)
 	return t.run(
 		into+"p.provider, 0"+tail+" FROM provider_edge p JOIN entity e ON e.id = p.target_id WHERE p.target_id = "+target+" ON CONFLICT DO NOTHING",
 		into+"'', g.parent_id"+tail+" FROM entity_edge g JOIN entity e ON e.id = g.target_id WHERE g.target_id = "+target+" ON CONFLICT DO NOTHING",
@@ -233,33 +241,30 @@ func (t *tx) mergeClaims() (int, error) {
 		return 0, err
 	}
 	b := t.build()
-	b.Write("INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, claimed_at)",
-		" SELECT s.ref, s.provider, s.parent_id, COALESCE(s.location_key, ''), s.body, ", sqltext.ID(t.now), " FROM stage s WHERE NOT s.accepted",
-		" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET location_key = excluded.location_key, body = excluded.body",
-		" WHERE entity_claim.location_key <> excluded.location_key OR entity_claim.body <> excluded.body")
+	b.Write("INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at)",
+		" SELECT s.ref, s.provider, s.parent_id, COALESCE(s.location_key, ''), s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
+		" WHERE NOT s.accepted AND s.since = ", sqltext.ID(never),
+		" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET location_key = excluded.location_key, body = excluded.body, hash = excluded.hash",
+		" WHERE entity_claim.location_key <> excluded.location_key OR entity_claim.hash <> excluded.hash")
 	if _, err := t.exec(b); err != nil {
 		return 0, err
 	}
 	n := 0
 	b = t.build()
-	b.Write("SELECT count(*) FROM stage s WHERE NOT s.accepted")
+	b.Write("SELECT count(*) FROM stage s WHERE NOT s.accepted AND s.since = ", sqltext.ID(never))
 	err := t.each(b, func(rows *sql.Rows) error { return rows.Scan(&n) })
 	return n, err
 }
 
-// stageClaims stages the hand-ins of a ref that were refused so far: those
-// with the location key that has waited longest.
+// stageClaims stages what was refused of a ref so far.
 func (t *tx) stageClaims(ref string) error {
 	b := t.build()
-	b.Write("SELECT provider, parent_id, location_key, body FROM entity_claim WHERE ref = ", b.Arg(ref), " ORDER BY claimed_at, provider, parent_id")
+	b.Write("SELECT provider, parent_id, location_key, body, hash, claimed_at FROM entity_claim WHERE ref = ", b.Arg(ref))
 	var items []staged
 	err := t.each(b, func(rows *sql.Rows) error {
 		it := staged{Deferred: Deferred{Ref: ref}}
-		err := rows.Scan(&it.provider, &it.parent, &it.LocationKey, &it.Body)
-		if len(items) == 0 || items[0].LocationKey == it.LocationKey {
-			it.Hash = hashOf(it.Body)
-			items = append(items, it)
-		}
+		err := rows.Scan(&it.provider, &it.parent, &it.LocationKey, &it.Body, &it.Hash, &it.since)
+		items = append(items, it)
 		return err
 	})
 	if err != nil {
@@ -274,7 +279,7 @@ type Conflict struct{ Ref, Wanted, Holder string }
 // stagedConflicts returns the claims in the stage that were refused.
 func (t *tx) stagedConflicts() (out []Conflict, err error) {
 	b := t.build()
-	b.Write("SELECT s.ref, COALESCE(s.location_key, ''), COALESCE(e.location_key, '') FROM stage s JOIN entity e ON e.ref = s.ref WHERE NOT s.accepted ORDER BY s.ref")
+	b.Write("SELECT s.ref, COALESCE(s.location_key, ''), COALESCE(e.location_key, '') FROM stage s JOIN entity e ON e.ref = s.ref WHERE NOT s.accepted AND s.since = ", sqltext.ID(never), " ORDER BY s.ref")
 	err = t.each(b, func(rows *sql.Rows) error {
 		var c Conflict
 		if err := rows.Scan(&c.Ref, &c.Wanted, &c.Holder); err != nil {

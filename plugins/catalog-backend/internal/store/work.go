@@ -393,7 +393,7 @@ func (t *tx) saveChildren(results []Result) ([]Conflict, error) {
 			// Of two documents with one ref the first counts.
 			if key, seen := keys[d.Ref]; !seen {
 				keys[d.Ref] = d.LocationKey
-				all = append(all, staged{Deferred: d, parent: r.Work.ID})
+				all = append(all, staged{Deferred: d, parent: r.Work.ID, since: never})
 			} else if key != d.LocationKey {
 				twice = append(twice, Conflict{Ref: d.Ref, Wanted: d.LocationKey, Holder: key})
 			}

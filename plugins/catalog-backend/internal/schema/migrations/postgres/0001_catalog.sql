@@ -62,6 +62,7 @@ CREATE TABLE entity_claim (
     parent_id    bigint NOT NULL,
     location_key text COLLATE "C" NOT NULL,
     body         text NOT NULL,
+    hash         text NOT NULL,
     claimed_at   bigint NOT NULL,
     PRIMARY KEY (ref, provider, parent_id)
 );

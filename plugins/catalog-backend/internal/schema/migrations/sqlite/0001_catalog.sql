@@ -61,6 +61,7 @@ CREATE TABLE entity_claim (
     parent_id    integer NOT NULL,
     location_key text NOT NULL,
     body         text NOT NULL,
+    hash         text NOT NULL,
     claimed_at   integer NOT NULL,
     PRIMARY KEY (ref, provider, parent_id)
 );
