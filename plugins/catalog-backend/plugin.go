@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
@@ -109,7 +110,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		announce := announcer{events: events(), log: log(), handlers: extensions.handlers}
+		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
 			Fingerprint: settings.fingerprint(chain), Observe: observe, OnErrors: announce.errors, OnConflict: announce.conflict,
