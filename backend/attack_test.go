@@ -182,6 +182,76 @@ func TestRandomGraphs(t *testing.T) {
 	})
 }
 
+// TestRandomModules checks that a module that offers an extension point runs
+// after the modules that use it, and that circles are found.
+func TestRandomModules(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 8).Draw(t, "modules")
+		uses := make([][]int, n) // of the extension point that another module offers
+		for i := range uses {
+			uses[i] = rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 0, min(2, n), rapid.ID[int]).Draw(t, "uses")
+		}
+		points := make([]backend.ExtensionPoint[int], n)
+		for i := range points {
+			points[i] = backend.NewExtensionPoint[int]("p", fmt.Sprintf("point%d", i))
+		}
+		var mu sync.Mutex
+		done := map[int]bool{}
+		var early []string
+		fs := []backend.Feature{plugin("p", func(context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(done) != n {
+				early = append(early, "the plugin")
+			}
+			return nil
+		})}
+		waits := make([]randomService, n) // a module waits for the users of its point
+		for i := range n {
+			for _, to := range uses[i] {
+				waits[to].needs = append(waits[to].needs, i)
+			}
+		}
+		for i := range n {
+			fs = append(fs, backend.NewModule("p", fmt.Sprintf("m%d", i), func(env *backend.ModuleEnv) backend.InitFunc {
+				points[i].Offer(env, i)
+				for _, to := range uses[i] {
+					_ = points[to].From(env)
+				}
+				return func(context.Context) error {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, user := range waits[i].needs {
+						if !done[user] {
+							early = append(early, fmt.Sprintf("m%d before m%d", i, user))
+						}
+					}
+					done[i] = true
+					return nil
+				}
+			}))
+		}
+		b := backend.New().Add(fs...)
+		err := b.Validate()
+		if got, want := is[*backend.CycleError](err), cyclic(waits); got != want || !want && err != nil {
+			t.Fatalf("Validate = %v; cyclic by the other method: %v", err, want)
+		}
+		if err != nil {
+			return
+		}
+		if err := b.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Stop(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if len(early) > 0 {
+			t.Fatalf("too early: %v", early)
+		}
+	})
+}
+
 func TestHundredsOfPluginsWithPanicsEverywhere(t *testing.T) {
 	t.Parallel()
 	const n = 300
@@ -358,6 +428,44 @@ func TestHooksMayUseTheBackend(t *testing.T) {
 			t.Errorf("Stop = %v, want the error of the late hook", err)
 		}
 	})
+}
+
+func TestPolicyThatPanicsFailsTheStart(t *testing.T) {
+	t.Parallel()
+	b := backend.New().Add(emptyPlugin("p"), rootValue(backend.StartupPolicies, backend.StartupPolicy{
+		PluginMayFail: func(string) bool { panic("no config") },
+	}))
+	if err := b.Start(t.Context()); !is[*backend.PanicError](err) {
+		t.Errorf("Start = %v, want the panic", err)
+	}
+}
+
+func TestConcurrentGets(t *testing.T) {
+	t.Parallel()
+	lazy := backend.NewRootServiceRef[int]("test.lazy").WithDefault(func(ref backend.RootServiceRef[int]) backend.ServiceFactory {
+		return backend.NewRootServiceFactory(ref, func(env *backend.RootEnv) backend.MakeFunc[int] {
+			a := rootA.From(env)
+			return func(context.Context) (int, error) { return a() + 1, nil }
+		})
+	})
+	b := start(t, rootValue(rootA, 1), intFactory(serviceA), emptyPlugin("p"),
+		backend.Decorate(serviceA, func(_ *backend.FactoryEnv, inner func() int) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { return inner() + 10, nil }
+		}))
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if v, err := backend.Get(b, lazy); v != 2 || err != nil {
+				t.Errorf("Get = %d, %v", v, err)
+			}
+			if v, err := backend.GetFor(b, "p", serviceA); v != 11 || err != nil {
+				t.Errorf("GetFor = %d, %v", v, err)
+			}
+			b.Graph()
+			b.Status()
+		})
+	}
+	wg.Wait()
 }
 
 func TestManyGoroutinesLeaveNoRecord(t *testing.T) {

@@ -140,6 +140,10 @@ func (b *Backend) log() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
+// Instance describes the backend; unlike [InstanceMetadata] it can be asked
+// before the start, by commands that look at the wiring.
+func (b *Backend) Instance() Instance { return instanceView{b} }
+
 // ErrNotStarted is returned for what needs a started backend.
 var ErrNotStarted = errors.New("the backend is not started")
 

@@ -39,7 +39,7 @@ func call(at Site, function string, declare func(*declaration)) *declared {
 // difference says how two declarations differ, or returns "".
 func difference(a, b *declaration) string {
 	if len(a.needs) != len(b.needs) {
-		return fmt.Sprintf("it declared %d needs, and then %d", len(a.needs), len(b.needs))
+		return fmt.Sprintf("it declared %s, and then %s", count(len(a.needs), "need"), count(len(b.needs), "need"))
 	}
 	for i, n := range a.needs {
 		if m := b.needs[i]; n.id() != m.id() || n.optional != m.optional || (n.point == nil) != (m.point == nil) {
@@ -47,7 +47,7 @@ func difference(a, b *declaration) string {
 		}
 	}
 	if len(a.offers) != len(b.offers) {
-		return fmt.Sprintf("it offered %d extension points, and then %d", len(a.offers), len(b.offers))
+		return fmt.Sprintf("it offered %s, and then %s", count(len(a.offers), "extension point"), count(len(b.offers), "extension point"))
 	}
 	for i, o := range a.offers {
 		if b.offers[i].point.id != o.point.id {

@@ -135,8 +135,12 @@ func (*pointDecorator) feature() {}
 // DecorateExtensionPoint returns a feature that wraps what an extension point
 // gives to each module. Several apply in the order in which they were added.
 func DecorateExtensionPoint[T any](ep ExtensionPoint[T], wrap func(ModuleContext, T) (T, error)) Feature {
-	return &pointDecorator{point: ep.p, pc: callerPC(0), wrap: func(c ModuleContext, v any) (any, error) {
-		t, _ := v.(T)
-		return wrap(c, t)
-	}}
+	d := &pointDecorator{point: ep.p, pc: callerPC(0)}
+	if wrap != nil {
+		d.wrap = func(c ModuleContext, v any) (any, error) {
+			t, _ := v.(T)
+			return wrap(c, t)
+		}
+	}
+	return d
 }

@@ -114,27 +114,3 @@ func (group) feature() {}
 
 // Features returns a group: one feature that adds several.
 func Features(fs ...Feature) Feature { return group(append([]Feature(nil), fs...)) }
-
-// loader is a feature loader.
-type loader struct {
-	name       string
-	pc         uintptr
-	nilDeclare bool
-	declare    func(*declaration) LoadFunc
-}
-
-func (*loader) feature() {}
-
-func (l *loader) String() string { return fmt.Sprintf("feature loader %q", l.name) }
-
-func (l *loader) site() Site { return Site{l.String(), sourceOf(l.pc)} }
-
-// NewFeatureLoader returns a feature that yields other features when the
-// backend starts, chosen by code, for example by configuration. It may need
-// root services only, which can no longer be overridden by loaders that run
-// after it. What a loader yields gives way to what was added explicitly.
-func NewFeatureLoader(name string, declare func(*RootEnv) LoadFunc) Feature {
-	l := &loader{name: name, pc: callerPC(0), nilDeclare: declare == nil}
-	l.declare = func(d *declaration) LoadFunc { return declare(&RootEnv{d}) }
-	return l
-}

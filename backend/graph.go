@@ -16,6 +16,7 @@ type PluginNode struct {
 	ID          string `json:"id"`
 	Description string `json:"description,omitempty"`
 	Source      string `json:"source"`
+	Loader      string `json:"loader,omitempty"` // the feature loader that yielded it
 }
 
 // ModuleNode is an installed module.
@@ -24,6 +25,7 @@ type ModuleNode struct {
 	Plugin      string `json:"plugin"`
 	Description string `json:"description,omitempty"`
 	Source      string `json:"source"`
+	Loader      string `json:"loader,omitempty"`
 }
 
 // ServiceNode is a service that something uses.
@@ -91,11 +93,15 @@ func (b *Backend) Graph() Graph {
 		}
 	}
 	for _, p := range w.parts {
+		yielder := ""
+		if p.via != nil {
+			yielder = p.via.name
+		}
 		if p.isModule() {
-			g.Modules = append(g.Modules, ModuleNode{p.module, p.plugin, p.options.description, sourceOf(p.pc)})
+			g.Modules = append(g.Modules, ModuleNode{p.module, p.plugin, p.options.description, sourceOf(p.pc), yielder})
 			g.Edges = append(g.Edges, Edge{p.key(), "plugin:" + p.plugin, EdgeExtends, false, sourceOf(p.pc)})
 		} else {
-			g.Plugins = append(g.Plugins, PluginNode{p.plugin, p.options.description, sourceOf(p.pc)})
+			g.Plugins = append(g.Plugins, PluginNode{p.plugin, p.options.description, sourceOf(p.pc), yielder})
 		}
 		needs(p.key(), p.decl.first.needs)
 		for _, o := range p.decl.first.offers {

@@ -49,14 +49,13 @@ const (
 )
 
 type planLine struct {
-	kind   planRowKind
-	y      float64 // of its centre
-	title  string
-	note   string // small text to the right
-	hint   string // tooltip
-	needs  []Edge
-	self   string // key of the service that a service row is about
-	offers bool
+	kind  planRowKind
+	y     float64 // of its centre
+	title string
+	note  string // small text to the right
+	hint  string // tooltip
+	needs []Edge
+	self  string // key of the service that a service row is about
 }
 
 type planPillBox struct {

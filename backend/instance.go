@@ -246,30 +246,36 @@ func (b *Backend) allReady(node *node, p *pluginRun) bool {
 }
 
 func (b *Backend) fillOne(ctx context.Context, n *need, node *node, p *pluginRun) error {
-	if k := len(node.decorators); k > 0 {
-		v, err := b.instance(ctx, node.decorators[k-1], p)
-		if err == nil {
-			n.slot.put(v)
-		}
+	v, err := b.valueOf(ctx, node, p)
+	if err != nil {
 		return err
 	}
+	if node.service.multi {
+		n.slot.putAll(v.([]any))
+	} else {
+		n.slot.put(v)
+	}
+	return nil
+}
+
+// valueOf returns what consumers of a service get: its instance, with its
+// decorators, or the instances of a multiton as a []any.
+func (b *Backend) valueOf(ctx context.Context, node *node, p *pluginRun) (any, error) {
+	if k := len(node.decorators); k > 0 {
+		return b.instance(ctx, node.decorators[k-1], p)
+	}
 	if !node.service.multi {
-		v, err := b.instance(ctx, node.installs[0], p)
-		if err == nil {
-			n.slot.put(v)
-		}
-		return err
+		return b.instance(ctx, node.installs[0], p)
 	}
 	vs := make([]any, len(node.installs))
 	for i, in := range node.installs {
 		v, err := b.instance(ctx, in, p)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		vs[i] = v
 	}
-	n.slot.putAll(vs)
-	return nil
+	return vs, nil
 }
 
 // builtInValue returns the value of a service that the backend provides.

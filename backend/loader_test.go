@@ -3,6 +3,7 @@ package backend_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/flytower/flytower/backend"
@@ -14,6 +15,15 @@ func yielding(name string, fs ...backend.Feature) backend.Feature {
 	return backend.NewFeatureLoader(name, func(*backend.RootEnv) backend.LoadFunc {
 		return func(context.Context) ([]backend.Feature, error) { return fs, nil }
 	})
+}
+
+// selfYielding returns a loader that yields itself.
+func selfYielding() backend.Feature {
+	var l backend.Feature
+	l = backend.NewFeatureLoader("l", func(*backend.RootEnv) backend.LoadFunc {
+		return func(context.Context) ([]backend.Feature, error) { return []backend.Feature{l}, nil }
+	})
+	return l
 }
 
 func TestLoadersRunInOrderDepthFirst(t *testing.T) {
@@ -41,9 +51,9 @@ func TestLoadersRunInOrderDepthFirst(t *testing.T) {
 	}
 	var ids []string
 	for _, p := range b.Graph().Plugins {
-		ids = append(ids, p.ID)
+		ids = append(ids, strings.TrimSpace(p.ID+" "+p.Loader))
 	}
-	if diff := cmp.Diff([]string{"zero", "one", "two"}, ids); diff != "" {
+	if diff := cmp.Diff([]string{"zero", "one 1", "two 2"}, ids); diff != "" {
 		t.Errorf("what is added comes before what is loaded (-want +got):\n%s", diff)
 	}
 }
@@ -107,12 +117,19 @@ func TestLoaderProblems(t *testing.T) {
 		{"factory of a service in use", []backend.Feature{usesR, stopping, yielding("late", backend.DecorateRoot(backend.NewRootServiceRef[string]("r"), func(_ *backend.RootEnv, inner func() string) backend.MakeFunc[string] {
 			return func(context.Context) (string, error) { return inner(), nil }
 		}))}, is[*backend.LateFactoryError], 2},
+		{"yields itself", []backend.Feature{selfYielding()}, func(err error) bool {
+			return is[*backend.LoaderError](err) && strings.Contains(err.Error(), "does one yield itself?")
+		}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := backend.New().Add(c.fs...)
 			err := b.Start(t.Context())
 			if !c.as(err) {
 				t.Errorf("Start = %v, which is of another type than expected", err)
+			}
+			var missing *backend.MissingServiceError
+			if errors.As(err, &missing) && len(missing.Consumers) == 0 {
+				t.Error("the missing service is not said to be needed by anyone")
 			}
 			if code := backend.ExitCode(err); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)

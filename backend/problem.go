@@ -22,6 +22,9 @@ type Problem interface {
 	Remedy() string // what to do about it
 }
 
+// maxSites bounds how many declarations a message lists for one problem.
+const maxSites = 10
+
 // ValidationError holds every problem of a wiring.
 type ValidationError struct{ Problems []Problem }
 
@@ -35,7 +38,12 @@ func (e *ValidationError) Error() string {
 	}
 	for i, p := range e.Problems {
 		fmt.Fprintf(&b, "\n%d. %s", i+1, indent(p.Error()))
-		for _, s := range p.Sites() {
+		sites := p.Sites()
+		for k, s := range sites {
+			if k == maxSites {
+				fmt.Fprintf(&b, "\n     and %d more", len(sites)-maxSites)
+				break
+			}
 			fmt.Fprintf(&b, "\n     at %s: %s", s.Source, s.What)
 		}
 		if r := p.Remedy(); r != "" {
@@ -113,7 +121,7 @@ func (e *MissingExtensionPointError) Remedy() string {
 
 // DuplicateError: two features claim one id.
 type DuplicateError struct {
-	Kind          string // "plugin", "module", "extension point" or "service factory"
+	Kind          string // "plugin", "module", "extension point", "service factory" or "decorator"
 	ID            string // a module's id is "<plugin>/<module>"
 	First, Second Site
 	FirstAdded    string // where they were added to the backend, if known
@@ -138,6 +146,8 @@ func (e *DuplicateError) Remedy() string {
 		return "add one factory; to change an implementation instead of replacing it, use Decorate"
 	case "extension point":
 		return "offer it once"
+	case "decorator":
+		return "add it once"
 	}
 	return "add it once, or give one of them another id"
 }
@@ -350,7 +360,7 @@ func (e *DeclarePanicError) Remedy() string {
 // NilFunctionError: a function that the backend has to call is nil.
 type NilFunctionError struct {
 	At       Site
-	Function string // "declare", "init", "make", "load", "root context" or "offer"
+	Function string // "declare", "init", "make", "load", "root context", "offer" or "wrap"
 }
 
 func (e *NilFunctionError) Error() string {
@@ -367,14 +377,25 @@ func (e *NilFunctionError) Remedy() string {
 		return "pass a declare function"
 	case "offer":
 		return "pass OfferFunc a function"
+	case "wrap":
+		return "pass DecorateExtensionPoint a function"
 	}
 	return "return a function from declare, if only one that does nothing"
 }
 
-// NilFeatureError: nil, or a zero value, was added as a feature.
-type NilFeatureError struct{ At Site }
+// NilFeatureError: nil, a zero value, or a type of another package that embeds
+// a feature, was added as a feature.
+type NilFeatureError struct {
+	At   Site
+	Type string // of what was added, empty for nil and zero values
+}
 
-func (e *NilFeatureError) Error() string { return "a nil feature was added" }
+func (e *NilFeatureError) Error() string {
+	if e.Type != "" {
+		return "a " + e.Type + " is not a feature"
+	}
+	return "a nil feature was added"
+}
 
 // Sites returns the call of Add.
 func (e *NilFeatureError) Sites() []Site { return []Site{e.At} }

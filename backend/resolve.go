@@ -1,6 +1,9 @@
 package backend
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // wiring is the resolved graph of a backend.
 type wiring struct {
@@ -76,13 +79,11 @@ const (
 // has made.
 type install struct {
 	f       *factory
-	node    *node
 	addPC   uintptr
 	via     *loader
 	decl    *declared // of the factory
 	root    *declared // of its root context
 	inner   *install  // what a decorator wraps; nil if that is built in
-	base    bool      // a decorator that wraps a built-in service
 	value   future    // of a root service
 	rootCtx future
 }
@@ -154,7 +155,7 @@ func (w *wiring) collect(all []added) *collected {
 			}
 		case ServiceFactory:
 			if f.f == nil {
-				w.problem(&NilFeatureError{addedSite(a)})
+				w.problem(&NilFeatureError{At: addedSite(a)})
 				return
 			}
 			c.factories = append(c.factories, a)
@@ -166,8 +167,10 @@ func (w *wiring) collect(all []added) *collected {
 			c.wrappers = append(c.wrappers, a)
 		case *loader:
 			w.loaders = append(w.loaders, f)
+		case nil:
+			w.problem(&NilFeatureError{At: addedSite(a)})
 		default:
-			w.problem(&NilFeatureError{addedSite(a)})
+			w.problem(&NilFeatureError{At: addedSite(a), Type: fmt.Sprintf("%T", f)})
 		}
 	}
 	for _, a := range all {
@@ -223,13 +226,24 @@ func (w *wiring) installAll(c *collected) {
 			}
 			continue
 		}
-		in := w.install(n, f, a)
+		if i := slices.IndexFunc(n.decorators, func(in *install) bool { return in.f == f }); i >= 0 {
+			first := n.decorators[i]
+			w.problem(&DuplicateError{
+				Kind: "decorator", ID: s.id, First: f.site(), Second: f.site(),
+				FirstAdded: w.addedAt(first.addPC, first.via), SecondAdded: w.addedAt(a.pc, a.via),
+			})
+			continue
+		}
+		in := w.install(f, a)
 		if w.agree(n, s, f.site()) {
-			in.base, in.inner = n.builtIn, nil
+			var inner *install
 			if k := len(n.decorators); k > 0 {
-				in.inner = n.decorators[k-1]
-			} else if !n.builtIn && len(n.installs) > 0 {
-				in.inner = n.installs[0]
+				inner = n.decorators[k-1]
+			} else if len(n.installs) > 0 {
+				inner = n.installs[0]
+			}
+			if in.inner != inner { // it may be in use, when nothing changes
+				in.inner = inner
 			}
 			n.decorators = append(n.decorators, in)
 			n.explicit = true
@@ -241,17 +255,21 @@ func (w *wiring) installAll(c *collected) {
 			w.problem(&InvalidIDError{"extension point", "", Site{"decorator of an extension point", sourceOf(p.pc)}})
 			continue
 		}
+		if p.wrap == nil {
+			w.problem(&NilFunctionError{Site{fmt.Sprintf("decorator of extension point %q", p.point.id), sourceOf(p.pc)}, "wrap"})
+			continue
+		}
 		w.wrappers[p.point.id] = append(w.wrappers[p.point.id], p)
 	}
 }
 
-func (w *wiring) install(n *node, f *factory, a added) *install {
+func (w *wiring) install(f *factory, a added) *install {
 	in := w.b.installs[f]
 	if in == nil {
 		in = &install{f: f}
 		w.b.installs[f] = in
 	}
-	in.node, in.addPC, in.via = n, a.pc, a.via
+	in.addPC, in.via = a.pc, a.via
 	return in
 }
 
@@ -267,7 +285,7 @@ func (w *wiring) installFactory(n *node, f *factory, a added) {
 		return
 	}
 	if n.service.multi {
-		n.installs = append(n.installs, w.install(n, f, a))
+		n.installs = append(n.installs, w.install(f, a))
 		n.explicit = n.explicit || !a.isDefault
 		n.origin = origin
 		return
@@ -284,7 +302,7 @@ func (w *wiring) installFactory(n *node, f *factory, a added) {
 		return
 	}
 	n.service = f.service
-	n.installs = []*install{w.install(n, f, a)}
+	n.installs = []*install{w.install(f, a)}
 	n.origin = origin
 	n.explicit = !a.isDefault
 }
@@ -327,7 +345,7 @@ func (w *wiring) nodeFor(s *service) *node {
 	case describe(f.service) != describe(s):
 		w.problem(&DefaultFactoryError{s.id, site, fmt.Sprintf("it makes %s, not %s", describe(f.service), describe(s))})
 	default:
-		n.installs = []*install{w.install(n, f, added{pc: s.pc})}
+		n.installs = []*install{w.install(f, added{pc: s.pc})}
 	}
 	return n
 }

@@ -180,6 +180,81 @@ func TestOptionalAndZeroValues(t *testing.T) {
 	}))
 }
 
+func TestReferencesWithDefaultsAndDeprecation(t *testing.T) {
+	t.Parallel()
+	multi := backend.NewMultiServiceRef[int]("test.multi").WithDefault(func(r backend.MultiServiceRef[int]) backend.ServiceFactory {
+		return backend.NewServiceFactory(r, func(*backend.FactoryEnv) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { return 1, nil }
+		})
+	}).Deprecated("")
+	rootMulti := backend.NewRootMultiServiceRef[int]("test.rootMulti").WithDefault(func(r backend.RootMultiServiceRef[int]) backend.ServiceFactory {
+		return backend.NewRootServiceFactory(r, func(*backend.RootEnv) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { return 2, nil }
+		})
+	}).Deprecated("test.other")
+	single := backend.NewRootServiceRef[int]("test.single").Deprecated("test.other")
+	ep := backend.NewExtensionPoint[int]("p", "absent")
+	user := func(id string) backend.Feature {
+		return backend.NewPlugin(id, func(env *backend.PluginEnv) backend.InitFunc {
+			m, r, s := multi.From(env), rootMulti.From(env), single.Optional(env)
+			return func(context.Context) error {
+				if got := append(m(), r()...); !cmp.Equal(got, []int{1, 2}) {
+					return fmt.Errorf("got %v", got)
+				}
+				if _, ok := s(); ok {
+					return errors.New("a missing service was found")
+				}
+				return nil
+			}
+		})
+	}
+	b := start(t, user("p"), backend.NewModule("p", "m", func(env *backend.ModuleEnv) backend.InitFunc {
+		point := ep.Optional(env)
+		return func(context.Context) error {
+			if _, ok := point(); ok {
+				return errors.New("a missing extension point was found")
+			}
+			return nil
+		}
+	}))
+	var got []string
+	for _, w := range b.Graph().Warnings {
+		got = append(got, w.Text)
+	}
+	want := []string{
+		`plugin "p" uses the deprecated service "test.multi"`,
+		`plugin "p" uses the deprecated service "test.rootMulti"; use test.other`,
+		`plugin "p" uses the deprecated service "test.single"; use test.other`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	for _, id := range []string{multi.ID(), rootMulti.ID(), single.ID(), ep.ID(), backend.ServiceRef[int]{}.ID()} {
+		if strings.Contains(id, " ") {
+			t.Errorf("id %q", id)
+		}
+	}
+}
+
+func TestDeclareThatChangesLaterFailsTheInstance(t *testing.T) {
+	t.Parallel()
+	var declared atomic.Int64
+	changing := backend.NewServiceFactory(serviceA, func(env *backend.FactoryEnv) backend.MakeFunc[int] {
+		if declared.Add(1) > 2 {
+			_ = backend.PluginMetadata.From(env)
+		}
+		return func(context.Context) (int, error) { return 1, nil }
+	})
+	fs := []backend.Feature{changing}
+	for i := range 3 {
+		fs = append(fs, needing(fmt.Sprintf("p%d", i), func(env *backend.PluginEnv) { _ = serviceA.From(env) }))
+	}
+	err := backend.New().Add(fs...).Start(t.Context())
+	if !is[*backend.ImpureDeclareError](err) {
+		t.Errorf("Start = %v, want an impure declare function", err)
+	}
+}
+
 func TestFailedServiceIsMadeOnceAndFailsItsUsers(t *testing.T) {
 	t.Parallel()
 	var made atomic.Int64
@@ -246,6 +321,28 @@ func TestEagerAndLazy(t *testing.T) {
 	}
 	if got := j.all(); got[len(got)-1] != "root.lazy" {
 		t.Error("Get did not make the lazy service")
+	}
+}
+
+func TestEagerMultitonsAndDecorators(t *testing.T) {
+	t.Parallel()
+	j := &journal{}
+	many := backend.NewRootMultiServiceRef[int]("test.many")
+	one := func(line string, opts ...backend.FactoryOption) backend.Feature {
+		return backend.NewRootServiceFactory(many, func(*backend.RootEnv) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { j.add(line); return 0, nil }
+		}, opts...)
+	}
+	start(t, one("first"), one("second", backend.Lazy()))
+	if j.String() != "first second" {
+		t.Errorf("made %q, want both: the first factory decides for all", j)
+	}
+	k := &journal{}
+	start(t, rootValue(rootA, 1), backend.DecorateRoot(rootA, func(_ *backend.RootEnv, inner func() int) backend.MakeFunc[int] {
+		return func(context.Context) (int, error) { k.add("decorator"); return inner(), nil }
+	}))
+	if k.String() != "decorator" {
+		t.Error("the decorator of an eager service was not made")
 	}
 }
 

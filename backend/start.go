@@ -28,7 +28,6 @@ type pluginRun struct {
 // moduleRun is a module while the backend runs.
 type moduleRun struct {
 	part     *part
-	plugin   *pluginRun
 	done     chan struct{}
 	progress // guarded by board.mu
 }
@@ -62,7 +61,7 @@ func (b *Backend) Start(ctx context.Context) error {
 
 	cause := b.start(startCtx)
 	keepMaking()
-	err := b.conclude(ctx, cause)
+	err := b.conclude(startCtx, cause)
 	b.run.Lock()
 	phase := PhaseStarted
 	if err != nil {
@@ -168,6 +167,11 @@ func (b *Backend) prepare(ctx context.Context, w *wiring) error {
 	for _, warning := range w.warnings {
 		b.log().WarnContext(ctx, warning.Text, "source", warning.Site.Source)
 	}
+	return b.root.guard("startup policy", func() error { b.makeRuns(w); return nil })
+}
+
+// makeRuns makes the records of the plugins and modules.
+func (b *Backend) makeRuns(w *wiring) {
 	runs := make(map[string]*pluginRun, len(w.plugins))
 	order := make([]*pluginRun, 0, len(w.plugins))
 	for _, pl := range w.plugins {
@@ -175,7 +179,7 @@ func (b *Backend) prepare(ctx context.Context, w *wiring) error {
 		p.lifecycle.init(b, p.id)
 		p.state, p.allowed = StateWaiting, b.policy.PluginMayFail(p.id)
 		for _, mod := range w.modules[p.id] {
-			m := &moduleRun{part: mod, plugin: p, done: make(chan struct{})}
+			m := &moduleRun{part: mod, done: make(chan struct{})}
 			m.state, m.allowed = StateWaiting, b.policy.ModuleMayFail(p.id, mod.module)
 			p.modules = append(p.modules, m)
 		}
@@ -184,30 +188,36 @@ func (b *Backend) prepare(ctx context.Context, w *wiring) error {
 	}
 	b.runs = runs
 	b.board.update(func() { b.board.plugins = order })
-	return nil
 }
 
 // startRoot makes the eager root services: those that need each other in that
 // order, all others at once.
 func (b *Backend) startRoot(ctx context.Context, w *wiring) error {
-	var eager []*install
-	for _, n := range w.order {
-		if n.service.scope == rootScope && len(n.installs) > 0 && n.installs[0].f.eager {
-			eager = append(eager, n.installs[0])
-		}
-	}
+	eager := w.eager(rootScope)
 	errs := make([]error, len(eager))
 	var wg sync.WaitGroup
-	for i, in := range eager {
+	for i, n := range eager {
 		wg.Go(func() {
-			errs[i] = b.bounded(ctx, in.f.String(), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
-				_, err := b.instance(ctx, in, nil)
+			errs[i] = b.bounded(ctx, fmt.Sprintf("making service %q", n.service.id), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
+				_, err := b.valueOf(ctx, n, nil)
 				return err
 			})
 		})
 	}
 	wg.Wait()
 	return errors.Join(unique(errs)...)
+}
+
+// eager returns the services to make without being asked: those whose first
+// factory is eager.
+func (w *wiring) eager(s scope) []*node {
+	var out []*node
+	for _, n := range w.order {
+		if n.service.scope == s && len(n.installs) > 0 && n.installs[0].f.eager {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // unique drops what is nil, and what repeats: one service that fails also
@@ -224,12 +234,7 @@ func unique(errs []error) []error {
 }
 
 func (b *Backend) startPlugins(ctx context.Context, w *wiring) {
-	var eager []*install
-	for _, n := range w.order {
-		if n.service.scope == pluginScope && len(n.installs) > 0 && n.installs[0].f.eager {
-			eager = append(eager, n.installs[0])
-		}
-	}
+	eager := w.eager(pluginScope)
 	stopLog := b.logProgress(ctx)
 	var wg sync.WaitGroup
 	for _, p := range b.board.plugins {
@@ -239,7 +244,7 @@ func (b *Backend) startPlugins(ctx context.Context, w *wiring) {
 	stopLog()
 }
 
-func (b *Backend) startPlugin(ctx context.Context, p *pluginRun, eager []*install) {
+func (b *Backend) startPlugin(ctx context.Context, p *pluginRun, eager []*node) {
 	b.board.update(func() { p.state, p.begin = StateStarting, time.Now() })
 	err := b.startEager(ctx, p, eager)
 	if err != nil {
@@ -271,17 +276,17 @@ func (b *Backend) startPlugin(ctx context.Context, p *pluginRun, eager []*instal
 	p.lifecycle.runStart(ctx, b.policy.HookTimeout)
 }
 
-func (b *Backend) startEager(ctx context.Context, p *pluginRun, eager []*install) error {
+func (b *Backend) startEager(ctx context.Context, p *pluginRun, eager []*node) error {
 	if len(eager) == 0 {
 		return nil
 	}
 	return b.bounded(ctx, fmt.Sprintf("making the eager services of plugin %q", p.id), b.policy.InitTimeout, b.policy.HookTimeout, func(ctx context.Context) error {
 		errs := make([]error, len(eager))
 		var wg sync.WaitGroup
-		for i, in := range eager {
+		for i, n := range eager {
 			wg.Go(func() {
 				errs[i] = errExited
-				_, errs[i] = b.instance(ctx, in, p)
+				_, errs[i] = b.valueOf(ctx, n, p)
 			})
 		}
 		wg.Wait()

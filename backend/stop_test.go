@@ -379,6 +379,23 @@ func TestRunStopsOnASignal(t *testing.T) {
 			t.Errorf("the stop ended with %v", err)
 		}
 	})
+	t.Run("second signal while starting", func(t *testing.T) {
+		release, ended := make(chan struct{}), make(chan struct{})
+		b := backend.New().Add(plugin("p", func(ctx context.Context) error {
+			send(syscall.SIGTERM)
+			<-ctx.Done()
+			send(os.Interrupt)
+			<-release
+			return nil
+		}))
+		err := b.Run(t.Context())
+		if !is[*backend.SignalError](err) || backend.ExitCode(err) != 130 || !strings.Contains(err.Error(), "interrupt") {
+			t.Errorf("Run = %v with exit code %d, want 130", err, backend.ExitCode(err))
+		}
+		close(release)
+		go func() { _ = b.Stop(context.Background()); close(ended) }()
+		<-ended
+	})
 	t.Run("end of context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		b := backend.New().Add(withLifecycle("p", func(l backend.Lifecycle) error {

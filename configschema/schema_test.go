@@ -102,7 +102,7 @@ func TestVisibilityRules(t *testing.T) {
 		},
 		{"null is dropped", `{"properties":{"n":{"visibility":"frontend"}}}`, `{"n":null}`, `{}`},
 		{
-			"references", `{"definitions":{"v":{"type":"string","visibility":"frontend"}},"properties":{"a":{"$ref":"#/definitions/v"}}}`,
+			"references", `{"definitions":{"v<x>":{"type":"string","visibility":"frontend"}},"properties":{"a":{"$ref":"#/definitions/v%3Cx%3E"}}}`,
 			`{"a":"x","b":"y"}`, `{"a":"x"}`,
 		},
 	} {
@@ -139,6 +139,8 @@ func TestMerge(t *testing.T) {
 		{"types", []string{
 			`{"properties":{"a":{"type":"string"}}}`, `{"properties":{"a":{"type":"number"}}}`,
 		}, `configuration schemas contradict each other: plugin b asks for number at "a", another one for string`},
+		{"no schema", []string{`{}`, `{"properties":{"a":{"minimum":"x"}}}`}, "the configuration schema of plugin b is not a valid JSON Schema of draft 7: " +
+			"\"config:///schema.json#\" is not valid against metaschema: jsonschema validation failed with 'http://json-schema.org/draft-07/schema#'\n- at '/properties/a/minimum': got string, want number"},
 		{"broken", []string{`{`, `[]`, `{"properties":{"a":{"visibility":"public"}}}`}, strings.Join([]string{
 			"the configuration schema of plugin a is not valid JSON: unexpected EOF",
 			"the configuration schema of plugin b is not a JSON object",
@@ -201,6 +203,34 @@ func TestValidate(t *testing.T) {
 		if diff := cmp.Diff(tt.want, strings.Join(got, "\n")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.data, diff)
 		}
+	}
+}
+
+func TestValidateVisible(t *testing.T) {
+	t.Parallel()
+	schema := merge(t, `{"properties":{
+		"app":{"type":"object","required":["title","inner","hidden"],"properties":{
+			"title":{"type":"string","visibility":"frontend"},
+			"inner":{"type":"object","properties":{"x":{"visibility":"frontend"}}},
+			"hidden":{"type":"string"},
+			"deep":{"deepVisibility":"frontend","properties":{"n":{"type":"number"}}}}},
+		"n":{"type":"number"},
+		"o":{"type":"object"}}}`)
+	var got []string
+	for _, v := range schema.ValidateVisible(data(t, `{"app":{"deep":{"n":"x"}},"n":"x","o":1}`), configschema.Frontend) {
+		got = append(got, v.Path.String())
+	}
+	if diff := cmp.Diff([]string{"app.deep.n", "app.inner", "app.title", "o"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMarshal(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(merge(t, `{"properties":{"a":{"type":"string"}}}`))
+	want := `{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"a":{"type":"string"}},"type":"object"}`
+	if string(got) != want || err != nil {
+		t.Errorf("schema = %s, %v", got, err)
 	}
 }
 

@@ -19,6 +19,9 @@ type Violation struct {
 	Remedy  string // may be empty
 	Missing bool   // there is no value at Path, but there must be one
 	Owners  []string
+
+	visible map[Visibility]bool // whom it concerns
+	shape   bool                // an object or a list is missing in place of something else
 }
 
 // maxRounds bounds how often data is validated while strings and numbers in
@@ -53,6 +56,16 @@ func (s *Schema) Validate(data map[string]any) []Violation {
 	slices.SortStableFunc(c.violations, func(a, b Violation) int { return strings.Compare(a.Path.String(), b.Path.String()) })
 	return slices.CompactFunc(c.violations, func(a, b Violation) bool {
 		return a.Path.String() == b.Path.String() && a.Problem == b.Problem
+	})
+}
+
+// ValidateVisible returns the violations that concern whoever sees only
+// values of the given visibilities: those of visible values, missing values
+// that are visible or contain something visible, and whatever stands in
+// place of an object or a list.
+func (s *Schema) ValidateVisible(data map[string]any, keep ...Visibility) []Violation {
+	return slices.DeleteFunc(s.Validate(data), func(v Violation) bool {
+		return !v.shape && !slices.ContainsFunc(keep, func(k Visibility) bool { return v.visible[k] })
 	})
 }
 
@@ -228,7 +241,7 @@ func depthOf(e *jsonschema.ValidationError) int {
 }
 
 func (c *collector) add(location []string, problem, remedy string, absent bool) {
-	path, schemas, value := c.locate(location)
+	path, schemas, value, deep := c.locate(location)
 	if strings.HasPrefix(problem, "must be ") && !absent {
 		problem += ", found " + typeName(value)
 	}
@@ -244,7 +257,35 @@ func (c *collector) add(location []string, problem, remedy string, absent bool) 
 	if absent && remedy == "" {
 		remedy = describeMissing(schemas, owners)
 	}
-	c.violations = append(c.violations, Violation{Path: path, Problem: problem, Remedy: remedy, Missing: absent, Owners: owners})
+	v := Violation{
+		Path: path, Problem: problem, Remedy: remedy, Missing: absent, Owners: owners,
+		visible: map[Visibility]bool{},
+		shape:   strings.HasPrefix(problem, "must be an object") || strings.HasPrefix(problem, "must be a list"),
+	}
+	for _, schema := range schemas {
+		collectVisibility(schema, deep, absent, v.visible, 0)
+	}
+	c.violations = append(c.violations, v)
+}
+
+// collectVisibility adds who sees the values of a schema, and, if inner is
+// set, who sees something in them.
+func collectVisibility(schema map[string]any, deep Visibility, inner bool, into map[Visibility]bool, depth int) {
+	if d, ok := schema["deepVisibility"].(string); ok {
+		deep = Visibility(d)
+	}
+	own, _ := schema["visibility"].(string)
+	switch {
+	case own != "":
+		into[Visibility(own)] = true
+	case deep != "":
+		into[deep] = true
+	default:
+		into[Backend] = true
+	}
+	if inner && depth < maxDepth {
+		each(schema, func(child map[string]any) { collectVisibility(child, deep, true, into, depth+1) })
+	}
 }
 
 // describeMissing says who needs a value, and what for.
@@ -262,16 +303,20 @@ func describeMissing(schemas []map[string]any, owners []string) string {
 	return remedy
 }
 
-// locate returns the path, the schemas and the value of a location.
-func (c *collector) locate(location []string) (path Path, schemas []map[string]any, value any) {
+// locate returns the path, the schemas and the value of a location, and the
+// visibility that it inherits.
+func (c *collector) locate(location []string) (path Path, schemas []map[string]any, value any, deep Visibility) {
 	schemas = []map[string]any{c.schema.root}
 	value = c.data
 	for _, part := range location {
 		schemas = applicable(schemas, value)
+		if d := visibilityOf(schemas, "deepVisibility"); d != "" {
+			deep = d
+		}
 		if list, ok := value.([]any); ok {
 			i, err := strconv.Atoi(part)
 			if err != nil || i < 0 || i >= len(list) {
-				return path, nil, nil
+				return path, nil, nil, deep
 			}
 			path, schemas, value = path.with(i), item(schemas, i), list[i]
 			continue
@@ -279,7 +324,7 @@ func (c *collector) locate(location []string) (path Path, schemas []map[string]a
 		object, _ := value.(map[string]any)
 		path, schemas, value = path.with(part), c.schema.member(schemas, part), object[part]
 	}
-	return path, schemas, value
+	return path, schemas, value, deep
 }
 
 // describe words a problem without repeating the value, which may be secret.

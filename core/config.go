@@ -56,7 +56,8 @@ type Config interface {
 	// that into points to, matching members by their json tags. A member
 	// without a field is an error that names it. An absent key leaves into as
 	// it is, so defaults may be set before the call; if *into has a method
-	// Validate() error, it is called at the end.
+	// Validate() error, it is called at the end. Everything that is wrong is
+	// reported at once: the error unwraps to one *ConfigError each.
 	Decode(key string, into any) error
 
 	// Position returns where the value at key was written; the zero value

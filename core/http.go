@@ -12,15 +12,17 @@ import (
 // made, before any plugin starts.
 type HTTPRoot interface {
 	// Use mounts h below the path, which is stripped from what h sees.
-	// Matching ignores case and a trailing slash, and respects segments. It is
-	// an error if the path is, or lies below or above, a mounted one.
+	// Matching ignores case and a trailing slash, and respects segments. A
+	// segment ":name" matches any one segment, whose value is in
+	// r.PathValue("name"); paths without such segments come first. It is an
+	// error if the path is, or lies below or above, a mounted one.
 	Use(path string, h http.Handler) error
 	// Addr returns the address that the server listens on.
 	Addr() net.Addr
 	// Handler returns the handler of a mounted path, for requests that never
 	// leave the process: it has the routes and the middleware of the plugin,
-	// not those of the server (compression, CORS, rate limit). ok is false
-	// where nothing is mounted.
+	// not those of the server (compression, CORS, rate limit). The URLs that it
+	// is given are relative to the path. ok is false where nothing is mounted.
 	Handler(path string) (h http.Handler, ok bool)
 	// Mounts returns the mounted paths, sorted.
 	Mounts() []string
@@ -50,7 +52,8 @@ type Router interface {
 	// been written when it returns one.
 	HandleErr(pattern string, h func(http.ResponseWriter, *http.Request) error)
 	// Use appends middleware around all routes of the plugin, those registered
-	// before included; the first appended is the outermost.
+	// before included; the first appended is the outermost. It sees the
+	// requests that passed the auth barrier, also those that no route matches.
 	Use(middleware func(http.Handler) http.Handler)
 	// AddAuthPolicy opens a path, and all below it, to other callers. It may
 	// be called at any time.
@@ -61,8 +64,9 @@ type Router interface {
 
 // AuthPolicy opens paths of a plugin.
 type AuthPolicy struct {
-	// Path is relative to the plugin ("/assets"); parts may be ":name" or
-	// "*name". "/" opens everything.
+	// Path is relative to the plugin ("/assets"); parts may be ":name" for a
+	// part of a segment, "*name" for one or more segments, and "{…}" for what
+	// is optional. "/" opens everything.
 	Path string
 	// Allow says to whom.
 	Allow AuthAllowance
@@ -106,13 +110,3 @@ type HealthService interface {
 
 // RootHealth is the health of the backend.
 var RootHealth = backend.NewRootServiceRef[HealthService]("core.rootHealth")
-
-// HTTPFallback is implemented by an [HTTPRoot] that can hand requests to a
-// handler that belongs to no mounted path. A gateway needs it.
-type HTTPFallback interface {
-	// UseFallback lets h answer the requests at and below the path that no
-	// mounted path matches. Other than for Use, the path is not stripped, and
-	// mounted paths may lie below it. It is an error if the path has a
-	// fallback already.
-	UseFallback(path string, h http.Handler) error
-}

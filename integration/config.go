@@ -121,7 +121,7 @@ type Harness struct {
 // configuration. A wrong value is a *core.ConfigError that names its file and
 // line.
 func FromConfig(config core.Config) (*Hosts, error) {
-	h := &Hosts{}
+	h := &Hosts{byDefault: map[Kind]bool{}}
 	c := config.Sub("integrations")
 	for _, read := range []func(core.Config) error{
 		h.readGitHub, h.readGitLab, h.readBitbucketCloud, h.readBitbucketServer,
@@ -251,6 +251,7 @@ func (h *Hosts) readGitHub(c core.Config) error {
 		return err
 	}
 	if !slices.ContainsFunc(h.GitHub, func(g GitHub) bool { return g.Host == "github.com" }) {
+		h.byDefault[KindGitHub] = true
 		h.GitHub = append(h.GitHub, withPublicGitHub(GitHub{Host: "github.com"}))
 	}
 	return nil
@@ -307,6 +308,7 @@ func (h *Hosts) readGitLab(c core.Config) error {
 		return err
 	}
 	if !slices.ContainsFunc(h.GitLab, func(g GitLab) bool { return g.Host == "gitlab.com" }) {
+		h.byDefault[KindGitLab] = true
 		h.GitLab = append(h.GitLab, GitLab{Host: "gitlab.com", APIBaseURL: "https://gitlab.com/api/v4", BaseURL: "https://gitlab.com"})
 	}
 	return nil
@@ -360,6 +362,7 @@ func (h *Hosts) readBitbucketCloud(c core.Config) error {
 		h.BitbucketCloud = append(h.BitbucketCloud, b)
 	})
 	if len(h.BitbucketCloud) == 0 {
+		h.byDefault[KindBitbucketCloud] = true
 		h.BitbucketCloud = []BitbucketCloud{{Host: host, APIBaseURL: "https://api.bitbucket.org/2.0"}}
 	}
 	return err
@@ -387,6 +390,7 @@ func (h *Hosts) readAzure(c core.Config) error {
 		h.Azure = append(h.Azure, a)
 	})
 	if !slices.ContainsFunc(h.Azure, func(a Azure) bool { return a.Host == public }) {
+		h.byDefault[KindAzure] = true
 		h.Azure = append(h.Azure, Azure{Host: public})
 	}
 	return err

@@ -37,6 +37,10 @@ type Hosts struct {
 	Gerrit          []Gerrit
 	Gitea           []Gitea
 	Harness         []Harness
+
+	// byDefault are the kinds whose public host is there without being
+	// configured.
+	byDefault map[Kind]bool
 }
 
 // Kind returns the kind of the host of the URL; ok is false for a host that
@@ -133,8 +137,8 @@ func hostOf(base string) string {
 
 // Trusts reports whether the operator named the host in the configuration of
 // an integration, by itself or in one of its base URLs, or named a parent
-// domain of it. Such a host may have a private address. The default entries
-// for public hosts do not count.
+// domain of it. Such a host may have a private address. Public hosts that are
+// there by default do not count.
 func (h *Hosts) Trusts(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	for _, known := range h.configured() {
@@ -163,20 +167,25 @@ func (h *Hosts) configured() []string {
 		}
 	}
 	for _, c := range h.GitHub {
-		if c.Host != "github.com" {
+		if c.Host != "github.com" || !h.byDefault[KindGitHub] {
 			add(c.Host, c.APIBaseURL, c.RawBaseURL)
 		}
 	}
 	for _, c := range h.GitLab {
-		if c.Host != "gitlab.com" {
+		if c.Host != "gitlab.com" || !h.byDefault[KindGitLab] {
 			add(c.Host, c.APIBaseURL, c.BaseURL)
+		}
+	}
+	for _, c := range h.BitbucketCloud {
+		if !h.byDefault[KindBitbucketCloud] {
+			add(c.Host, c.APIBaseURL)
 		}
 	}
 	for _, c := range h.BitbucketServer {
 		add(c.Host, c.APIBaseURL)
 	}
 	for _, c := range h.Azure {
-		if c.Host != "dev.azure.com" {
+		if c.Host != "dev.azure.com" || !h.byDefault[KindAzure] {
 			add(c.Host)
 		}
 	}

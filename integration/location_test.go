@@ -174,6 +174,9 @@ func TestTrusts(t *testing.T) {
 			t.Errorf("Trusts(%q) = %t", host, got)
 		}
 	}
+	if named := hosts(t, "integrations: {github: [{host: github.com}]}"); !named.Trusts("api.github.com") || named.Trusts("gitlab.com") {
+		t.Error("a public host counts only where it is configured")
+	}
 }
 
 func FuzzParse(f *testing.F) {

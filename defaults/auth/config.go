@@ -10,7 +10,11 @@ import (
 
 // configError says what is wrong at a key.
 func configError(cfg core.Config, key, problem, remedy string) error {
-	return &core.ConfigError{Key: cfg.Path(key), Position: cfg.Position(key), Problem: problem, Remedy: remedy}
+	at := cfg.Position(key)
+	if at == (core.Position{}) {
+		at = cfg.Position("") // of the parent
+	}
+	return &core.ConfigError{Key: cfg.Path(key), Position: at, Problem: problem, Remedy: remedy}
 }
 
 // stringList reads an array of strings, or one string with commas or spaces

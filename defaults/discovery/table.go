@@ -231,7 +231,7 @@ func parseTarget(text string) (*target, error) {
 }
 
 func (to *target) expand(plugin string) string {
-	return placeholder.ReplaceAllLiteralString(to.text, escape(plugin))
+	return strings.TrimRight(placeholder.ReplaceAllLiteralString(to.text, escape(plugin)), "/")
 }
 
 func (to *target) resolve(ctx context.Context, plugin string, srv *srvCache) (string, error) {
@@ -250,8 +250,13 @@ func (to *target) resolve(ctx context.Context, plugin string, srv *srvCache) (st
 	return strings.TrimSuffix(u.Scheme, "+srv") + "://" + host + strings.TrimRight(u.EscapedPath(), "/"), nil
 }
 
+// configError says what is wrong at a key.
 func configError(cfg core.Config, key, problem, remedy string) error {
-	return &core.ConfigError{Key: cfg.Path(key), Position: cfg.Position(key), Problem: problem, Remedy: remedy}
+	at := cfg.Position(key)
+	if at == (core.Position{}) {
+		at = cfg.Position("") // of the parent
+	}
+	return &core.ConfigError{Key: cfg.Path(key), Position: at, Problem: problem, Remedy: remedy}
 }
 
 // ConfigSchema describes what this service reads.

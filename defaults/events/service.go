@@ -18,7 +18,8 @@ const ConfigSchema = `{
   "properties": {
     "events": {
       "type": "object",
-      "description": "How events travel.",
+      "description": "How events travel. Other members belong to the plugin of that name.",
+      "additionalProperties": true,
       "properties": {
         "useEventBus": {
           "type": "string",

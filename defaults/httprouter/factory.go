@@ -2,6 +2,7 @@ package httprouter
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/flytower/flytower/backend"
@@ -15,11 +16,21 @@ var Factory = NewFactory()
 // Option customises a router.
 type Option func(*options)
 
-type options struct{ pause *time.Duration }
+type options struct {
+	pause      *time.Duration
+	middleware []func(plugin string, next http.Handler) http.Handler
+}
 
 // WithStartupPause sets how long requests wait for a plugin that has not
 // started, instead of backend.lifecycle.startupRequestPauseTimeout.
 func WithStartupPause(d time.Duration) Option { return func(o *options) { o.pause = &d } }
+
+// WithMiddleware puts middleware around the whole router of every plugin; of
+// several, the first is the outermost. It sees every
+// request, also those that the barrier turns down.
+func WithMiddleware(m func(plugin string, next http.Handler) http.Handler) Option {
+	return func(o *options) { o.middleware = append(o.middleware, m) }
+}
 
 // NewFactory returns a factory of customised routers.
 func NewFactory(opts ...Option) backend.ServiceFactory {
@@ -28,11 +39,16 @@ func NewFactory(opts ...Option) backend.ServiceFactory {
 		plugin, lifecycle := core.PluginMetadata.From(env), core.Lifecycle.From(env)
 		instance, root := core.InstanceMetadata.From(env), core.RootHTTPRouter.From(env)
 		auth, httpAuth := core.Auth.From(env), core.HTTPAuth.From(env)
+		telemetry := core.Telemetry.Optional(env)
 		return func(context.Context) (core.Router, error) {
-			r, err := New(Dependencies{
+			d := Dependencies{
 				Plugin: plugin().ID(), Config: config(), Log: log(), Lifecycle: lifecycle(),
 				Instance: instance(), Auth: auth(), HTTPAuth: httpAuth(),
-			}, opts...)
+			}
+			if providers, ok := telemetry(); ok {
+				d.Telemetry = &providers
+			}
+			r, err := New(d, opts...)
 			if err != nil {
 				return nil, err
 			}

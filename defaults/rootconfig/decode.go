@@ -96,8 +96,11 @@ func (d *decoder) decode(key string, n *conftree.Node, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		if n.Kind != conftree.String {
-			_, err := toString(key, n)
-			d.add(err)
+			e := wrongKind(key, n, "a string")
+			if n.Kind == conftree.Number || n.Kind == conftree.Bool {
+				e.Remedy = "put it in quotes"
+			}
+			d.add(e)
 			return
 		}
 		v.SetString(n.Str)

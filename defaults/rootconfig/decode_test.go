@@ -100,7 +100,7 @@ app-config.yaml:4: config key "s.small" is out of range
 app-config.yaml:5: config key "s.rules[0].alow" is unknown; did you mean "allow"?
 app-config.yaml:5: config key "s.rules[1]" must be an object, found a number
 app-config.yaml:6: config key "s.every" is no duration: the number 5 has no unit; write for example "5m", "PT5M" or {minutes: 5}
-app-config.yaml:7: config key "s.labels.x" must be a non-empty string, found a number; put it in quotes
+app-config.yaml:7: config key "s.labels.x" must be a string, found a number; put it in quotes
 app-config.yaml:8: config key "s.addr" is not valid: ParseAddr("nowhere"): unable to parse IP
 app-config.yaml:9: config key "s.Hidden" is unknown; known here: Untagged, addr, any, every, labels, name, nested, on, port, ratio, raw, rules, small`
 	err := config.Decode("s", &s)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,7 +34,7 @@ func (r *Root) Print(w io.Writer) error {
 	for _, path := range schema.SecretPaths(tree.Value()) {
 		p.secret[path.String()] = true
 	}
-	p.members(tree, nil, 0)
+	p.members(tree, nil, "", 0)
 	if err := p.w.Flush(); err != nil {
 		return fmt.Errorf("print the configuration: %w", err)
 	}
@@ -45,26 +46,43 @@ type printer struct {
 	secret map[string]bool
 }
 
-func (p *printer) members(n *conftree.Node, path configschema.Path, indent int) {
+// members writes the members of an object; first begins the first line.
+func (p *printer) members(n *conftree.Node, path configschema.Path, first string, indent int) {
+	head := first
+	if head == "" {
+		head = strings.Repeat("  ", indent)
+	}
 	for _, name := range n.Names() {
 		if child := n.Get(name); child.Exists() {
-			p.entry(strings.Repeat("  ", indent)+yamlString(name)+":", child, append(path[:len(path):len(path)], name), indent)
+			p.entry(head+yamlString(name)+":", child, append(path[:len(path):len(path)], name), indent)
+			head = strings.Repeat("  ", indent)
 		}
 	}
+}
+
+// hasMembers reports whether an object has a member with a value.
+func hasMembers(n *conftree.Node) bool {
+	return n.Kind == conftree.Object && slices.ContainsFunc(n.Names(), func(name string) bool { return n.Get(name).Exists() })
 }
 
 // entry writes a value behind what names it.
 func (p *printer) entry(head string, n *conftree.Node, path configschema.Path, indent int) {
 	switch {
-	case n.Kind == conftree.Object && len(n.Names()) > 0:
+	case hasMembers(n):
 		p.line(head, "", n)
-		p.members(n, path, indent+1)
+		p.members(n, path, "", indent+1)
 	case n.Kind == conftree.Object:
 		p.line(head, "{}", n)
 	case n.Kind == conftree.Array && len(n.Items) > 0:
 		p.line(head, "", n)
+		dash := strings.Repeat("  ", indent+1) + "-"
 		for i, item := range n.Items {
-			p.entry(strings.Repeat("  ", indent+1)+"-", item, append(path[:len(path):len(path)], i), indent+1)
+			at := append(path[:len(path):len(path)], i)
+			if hasMembers(item) {
+				p.members(item, at, dash+" ", indent+2)
+			} else {
+				p.entry(dash, item, at, indent+1)
+			}
 		}
 	case n.Kind == conftree.Array:
 		p.line(head, "[]", n)

@@ -3,6 +3,7 @@ package roothttprouter
 import (
 	"context"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/flytower/flytower/backend"
@@ -21,6 +22,7 @@ type options struct {
 	shutdownDelay time.Duration
 	cacheDir      string
 	listener      net.Listener
+	middleware    []func(http.Handler) http.Handler
 }
 
 func defaultOptions() options {
@@ -44,13 +46,21 @@ func WithCacheDir(dir string) Option { return func(o *options) { o.cacheDir = di
 // The server closes it.
 func WithListener(l net.Listener) Option { return func(o *options) { o.listener = l } }
 
+// WithMiddleware puts middleware around everything that follows the health
+// routes: the rate limit and what is mounted. Of several, the first is the
+// outermost.
+func WithMiddleware(m func(http.Handler) http.Handler) Option {
+	return func(o *options) { o.middleware = append(o.middleware, m) }
+}
+
 // NewFactory returns a factory of a customised server.
 func NewFactory(opts ...Option) backend.ServiceFactory {
 	return backend.NewRootServiceFactory(core.RootHTTPRouter, func(env *backend.RootEnv) backend.MakeFunc[core.HTTPRoot] {
 		config, log := core.RootConfig.From(env), core.RootLogger.From(env)
 		lifecycle, health := core.RootLifecycle.From(env), core.RootHealth.From(env)
+		policy := core.StartupPolicy.From(env)
 		return func(ctx context.Context) (core.HTTPRoot, error) {
-			return New(ctx, Dependencies{Config: config(), Log: log(), Lifecycle: lifecycle(), Health: health()}, opts...)
+			return New(ctx, Dependencies{Config: config(), Log: log(), Lifecycle: lifecycle(), Health: health(), Policy: policy()}, opts...)
 		}
 	})
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/flytower/flytower/backend"
 )
@@ -289,14 +291,14 @@ func (e *entry) text(color bool) []byte {
 	}
 	level := levelName(e.level)
 	paint(levelColor(e.level), level)
-	b.WriteString(" " + e.message)
+	b.WriteString(" " + printable(e.message))
 	for _, name := range fields.names {
 		if name == "plugin" || name == "service" {
 			continue
 		}
 		v := fields.values[name]
 		if s, ok := v.(string); ok && strings.Contains(s, "\n") {
-			below.WriteString("  " + name + ":\n    " + strings.ReplaceAll(s, "\n", "\n    ") + "\n")
+			below.WriteString("  " + name + ":\n    " + strings.ReplaceAll(printable(s), "\n", "\n  ") + "\n")
 			continue
 		}
 		data, err := encode(v)
@@ -310,6 +312,28 @@ func (e *entry) text(color bool) []byte {
 	b.WriteByte('\n')
 	b.Write(below.Bytes())
 	return b.Bytes()
+}
+
+// printable indents the further lines of a text, so that they cannot pass
+// for lines of the log, and writes control characters, which could steer the
+// terminal, as escapes.
+func printable(s string) string {
+	if strings.IndexFunc(s, unicode.IsControl) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\n':
+			b.WriteString("\n  ")
+		case r == '\t' || !unicode.IsControl(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
 }
 
 func levelColor(l slog.Level) string {

@@ -34,7 +34,8 @@ import (
 type Format int
 
 // The formats. Auto is Text on a terminal and JSON elsewhere, and JSON
-// wherever NODE_ENV is "production".
+// wherever NODE_ENV is "production". Text is coloured on a terminal, unless
+// NO_COLOR is set, and elsewhere if FORCE_COLOR is.
 const (
 	Auto Format = iota
 	Text
@@ -55,8 +56,8 @@ type Options struct {
 	Meta map[string]any
 	// OmitTimestamp leaves the key timestamp out of JSON lines.
 	OmitTimestamp bool
-	// Getenv reads LOG_LEVEL, NODE_ENV and NO_COLOR. Nil stands for
-	// os.Getenv.
+	// Getenv reads LOG_LEVEL, NODE_ENV, NO_COLOR and FORCE_COLOR. Nil stands
+	// for os.Getenv.
 	Getenv func(string) string
 }
 
@@ -98,7 +99,7 @@ func New(o Options) *Logger {
 	case Auto:
 		s.json = !terminal || s.getenv("NODE_ENV") == "production"
 	}
-	s.color = terminal && s.getenv("NO_COLOR") == ""
+	s.color = (terminal || s.getenv("FORCE_COLOR") != "") && s.getenv("NO_COLOR") == ""
 	s.base = settings{level: o.Level, meta: []slog.Attr{slog.String("service", "backstage")}}
 	for _, key := range sortedKeys(o.Meta) {
 		s.base.setMeta(key, o.Meta[key])

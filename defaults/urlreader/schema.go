@@ -7,6 +7,7 @@ const ConfigSchema = `{
  "properties": {
   "backend": {
    "type": "object",
+   "description": "Settings of the backend.",
    "properties": {
     "workingDirectory": {
      "type": "string",
@@ -124,6 +125,11 @@ const ConfigSchema = `{
           "clientSecret"
          ]
         }
+       },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "PGP key with which commits to this host are signed. Default: commits are not signed."
        }
       }
      }
@@ -176,6 +182,11 @@ const ConfigSchema = `{
           "description": "Requests per minute to this host; 0 or less is no limit. Default: 0."
          }
         }
+       },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "PGP key with which commits to this host are signed. Default: commits are not signed."
        }
       }
      }
@@ -208,6 +219,11 @@ const ConfigSchema = `{
         "type": "string",
         "visibility": "secret",
         "description": "OAuth client secret. Default: none."
+       },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "PGP key with which commits to this host are signed. Default: commits are not signed."
        }
       }
      }
@@ -241,6 +257,11 @@ const ConfigSchema = `{
         "type": "string",
         "visibility": "secret",
         "description": "Password of the user. Default: none."
+       },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "PGP key with which commits to this host are signed. Default: commits are not signed."
        }
       },
       "required": [
@@ -296,6 +317,11 @@ const ConfigSchema = `{
           }
          }
         }
+       },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "PGP key with which commits to this host are signed. Default: commits are not signed."
        }
       }
      }
@@ -334,6 +360,11 @@ const ConfigSchema = `{
         "type": "string",
         "visibility": "secret",
         "description": "HTTP password. Default: none."
+       },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "PGP key with which commits to this host are signed. Default: commits are not signed."
        }
       },
       "required": [
@@ -366,6 +397,11 @@ const ConfigSchema = `{
         "type": "string",
         "visibility": "secret",
         "description": "Password or token. Default: none."
+       },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "PGP key with which commits to this host are signed. Default: commits are not signed."
        }
       },
       "required": [
@@ -398,6 +434,144 @@ const ConfigSchema = `{
       "required": [
        "host"
       ]
+     }
+    },
+    "awsS3": {
+     "type": "array",
+     "description": "S3 stores. It is used by an added URL reader; there is no built-in one.",
+     "items": {
+      "type": "object",
+      "properties": {
+       "endpoint": {
+        "type": "string",
+        "description": "Endpoint of a store that is not Amazon's. Default: https://amazonaws.com."
+       },
+       "s3ForcePathStyle": {
+        "type": "boolean",
+        "description": "Put the bucket into the path instead of the host name. Default: false."
+       },
+       "accessKeyId": {
+        "type": "string",
+        "description": "Access key ID. Default: the chain of AWS."
+       },
+       "secretAccessKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "Secret access key. Default: the chain of AWS."
+       },
+       "roleArn": {
+        "type": "string",
+        "description": "Role to assume. Default: none."
+       },
+       "externalId": {
+        "type": "string",
+        "description": "External ID for the role. Default: none."
+       }
+      }
+     }
+    },
+    "awsCodeCommit": {
+     "type": "array",
+     "description": "AWS CodeCommit. It is used by an added URL reader; there is no built-in one.",
+     "items": {
+      "type": "object",
+      "properties": {
+       "region": {
+        "type": "string",
+        "description": "AWS region."
+       },
+       "accessKeyId": {
+        "type": "string",
+        "description": "Access key ID. Default: the chain of AWS."
+       },
+       "secretAccessKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "Secret access key. Default: the chain of AWS."
+       },
+       "roleArn": {
+        "type": "string",
+        "description": "Role to assume. Default: none."
+       },
+       "externalId": {
+        "type": "string",
+        "description": "External ID for the role. Default: none."
+       }
+      }
+     }
+    },
+    "azureBlobStorage": {
+     "type": "array",
+     "description": "Azure Blob Storage accounts. It is used by an added URL reader; there is no built-in one.",
+     "items": {
+      "type": "object",
+      "properties": {
+       "accountName": {
+        "type": "string",
+        "description": "Name of the account."
+       },
+       "accountKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "Key of the account. Default: none."
+       },
+       "sasToken": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "Shared access signature. Default: none."
+       },
+       "connectionString": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "Connection string. Default: none."
+       },
+       "endpoint": {
+        "type": "string",
+        "description": "Endpoint. Default: that of the account."
+       },
+       "endpointSuffix": {
+        "type": "string",
+        "description": "Suffix of the endpoint. Default: core.windows.net."
+       },
+       "host": {
+        "type": "string",
+        "description": "Host name. Default: blob.core.windows.net."
+       },
+       "aadCredential": {
+        "type": "object",
+        "description": "Service principal. Default: none.",
+        "properties": {
+         "clientId": {
+          "type": "string",
+          "description": "Client ID."
+         },
+         "tenantId": {
+          "type": "string",
+          "description": "Tenant of the client."
+         },
+         "clientSecret": {
+          "type": "string",
+          "visibility": "secret",
+          "description": "Secret of the client."
+         }
+        }
+       }
+      }
+     }
+    },
+    "googleGcs": {
+     "type": "object",
+     "description": "Google Cloud Storage. It is used by an added URL reader; there is no built-in one.",
+     "properties": {
+      "clientEmail": {
+       "type": "string",
+       "description": "Service account. Default: that of the environment."
+      },
+      "privateKey": {
+       "type": "string",
+       "visibility": "secret",
+       "description": "Private key of the service account. Default: that of the environment."
+      }
      }
     }
    }

@@ -200,6 +200,10 @@ type Limits struct {
 	PerMinute int
 }
 
+// maxRefusal is how much of the body of a redirect or a refusal is kept, in
+// bytes.
+const maxRefusal = 64 << 10
+
 // DefaultMaxBytes is how much of a body [Client.Get] reads by default.
 const DefaultMaxBytes = 16 << 20
 
@@ -303,18 +307,24 @@ func (c *Client) fetchOnce(ctx context.Context, r Request, t *tries) (*Answer, e
 		return nil, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read only
-	if resp.ContentLength > r.MaxBytes {
+	limit, whole := r.MaxBytes, true
+	if resp.StatusCode >= 300 {
+		// The page that comes with a refusal is not what the caller bounds.
+		limit, whole = maxRefusal, false
+	}
+	if whole && resp.ContentLength > limit {
 		return nil, tooLarge(r)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, r.MaxBytes+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err != nil:
 		return nil, &cutError{err}
-	case int64(len(body)) > r.MaxBytes:
+	case int64(len(body)) > limit && whole:
 		return nil, tooLarge(r)
 	}
+	body = body[:min(int64(len(body)), limit)]
 	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: body, URL: resp.Request.URL.String()}, nil
 }
 

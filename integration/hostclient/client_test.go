@@ -306,6 +306,38 @@ func TestInteractiveGoesFirst(t *testing.T) {
 	})
 }
 
+// The configured rate is handed to interactive requests first, too.
+func TestInteractiveGoesFirstAtARate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		start := time.Now()
+		c := hostclient.New(hostclient.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, fmt.Sprintf("%s@%s", r.URL.Path[1:], time.Since(start)))
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		})})
+		var wg sync.WaitGroup
+		for _, name := range []string{"first", "background", "interactive"} {
+			wg.Go(func() {
+				_, err := c.Get(t.Context(), hostclient.Request{
+					URL: "https://h.example.com/" + name, Interactive: name == "interactive", Limits: hostclient.Limits{PerMinute: 60},
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		if got := strings.Join(order, " "); got != "first@0s interactive@1s background@2s" {
+			t.Errorf("order %s", got)
+		}
+	})
+}
+
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -471,7 +503,10 @@ func TestRedirects(t *testing.T) {
 
 func TestBodiesAreBounded(t *testing.T) {
 	t.Parallel()
-	f := setup(t, hostclient.Options{}, func(_ int64, w http.ResponseWriter, _ *http.Request) {
+	f := setup(t, hostclient.Options{}, func(_ int64, w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/missing" {
+			w.WriteHeader(http.StatusNotFound)
+		}
 		for range 64 {
 			fmt.Fprint(w, strings.Repeat("x", 1024))
 		}
@@ -480,6 +515,9 @@ func TestBodiesAreBounded(t *testing.T) {
 	wantKind(t, err, apierr.KindPayloadTooLarge)
 	if a, err := f.client.Get(t.Context(), hostclient.Request{URL: f.url, MaxBytes: 64 << 10}); err != nil || len(a.Body) != 64<<10 {
 		t.Errorf("exactly as much: %v", err)
+	}
+	if a, err := f.client.Get(t.Context(), hostclient.Request{URL: f.url + "/missing", MaxBytes: 10}); err != nil || a.Status != 404 {
+		t.Errorf("a long page that says that nothing is there: %v", err)
 	}
 	if q := f.client.Quotas()[0]; q.InFlight != 0 {
 		t.Errorf("a slot is lost: %+v", q)

@@ -16,7 +16,15 @@ import (
 	"time"
 
 	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
+)
+
+var (
+	_ core.HTTPAuthService     = Tokens(nil)
+	_ core.Router              = (*Router)(nil)
+	_ core.PluginClientService = (*Client)(nil)
+	_ backend.RootLifecycle    = (*Lifecycle)(nil)
 )
 
 // Tokens are the bearer tokens that exist; it is a [core.HTTPAuthService].
@@ -43,6 +51,11 @@ func (t Tokens) Credentials(r *http.Request, allow core.Allow) (core.Credentials
 
 // IssueUserCookie is not offered.
 func (Tokens) IssueUserCookie(http.ResponseWriter, *http.Request) (time.Time, error) {
+	return time.Time{}, apierr.NotImplemented("no cookies here")
+}
+
+// IssueUserCookieFor is not offered.
+func (Tokens) IssueUserCookieFor(http.ResponseWriter, *http.Request, core.Credentials) (time.Time, error) {
 	return time.Time{}, apierr.NotImplemented("no cookies here")
 }
 

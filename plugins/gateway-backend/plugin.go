@@ -17,7 +17,6 @@ package gatewaybackend
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 
 	"github.com/flytower/flytower/backend"
@@ -53,28 +52,10 @@ func New(opts ...Option) backend.Feature {
 			for _, p := range instance().Status().Plugins {
 				g.installed[p.ID] = true
 			}
-			if err := g.mount(root()); err != nil {
+			if err := root().Use(mountPath, g); err != nil {
 				return err
 			}
 			return lifecycle().OnStop("gateway", func(context.Context) error { g.close(); return nil })
 		}
 	}, backend.WithDescription("Forwards requests to plugins in other backends."))
-}
-
-// mount puts the gateway below /api. A root without a fallback gets a mount
-// per plugin that discovery places elsewhere at this moment.
-func (g *gateway) mount(root core.HTTPRoot) error {
-	if fallback, ok := root.(core.HTTPFallback); ok {
-		return fallback.UseFallback("/api", g)
-	}
-	for _, plugin := range g.discovery.Elsewhere() {
-		if g.installed[plugin] {
-			continue
-		}
-		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.forward(w, r, plugin, r.URL.EscapedPath()) })
-		if err := root.Use("/api/"+plugin, h); err != nil {
-			return fmt.Errorf("mounting the gateway to plugin %q: %w", plugin, err)
-		}
-	}
-	return nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/httptelemetry"
 )
 
 const (
@@ -72,18 +73,20 @@ func (g *gateway) close() {
 
 var pluginID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// ServeHTTP forwards a request for /api/<plugin>/...
+// mountPath is below which the gateway answers; paths of plugins that are
+// installed here come first.
+const mountPath = "/api/:pluginId"
+
+// ServeHTTP forwards a request for the mount path, of which it sees what is
+// below.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-	plugin, rest, deeper := strings.Cut(rest, "/")
-	if deeper {
-		rest = "/" + rest
-	}
+	httptelemetry.SetRoute(r.Context(), mountPath)
+	plugin := r.PathValue("pluginId")
 	if !pluginID.MatchString(plugin) || g.installed[plugin] {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	g.forward(w, r, plugin, rest)
+	g.forward(w, r, plugin, r.URL.EscapedPath())
 }
 
 // destination travels to the hooks of the proxy in the context.

@@ -5,6 +5,30 @@ import (
 	"fmt"
 )
 
+// loader is a feature loader.
+type loader struct {
+	name       string
+	pc         uintptr
+	nilDeclare bool
+	declare    func(*declaration) LoadFunc
+}
+
+func (*loader) feature() {}
+
+func (l *loader) String() string { return fmt.Sprintf("feature loader %q", l.name) }
+
+func (l *loader) site() Site { return Site{l.String(), sourceOf(l.pc)} }
+
+// NewFeatureLoader returns a feature that yields other features when the
+// backend starts, chosen by code, for example by configuration. It may need
+// root services only, which can no longer be overridden by loaders that run
+// after it. What a loader yields gives way to what was added explicitly.
+func NewFeatureLoader(name string, declare func(*RootEnv) LoadFunc) Feature {
+	l := &loader{name: name, pc: callerPC(0), nilDeclare: declare == nil}
+	l.declare = func(d *declaration) LoadFunc { return declare(&RootEnv{d}) }
+	return l
+}
+
 // load runs the feature loaders, one after the other, each followed by those
 // that it yields, and returns the graph with everything that they have
 // yielded.
@@ -19,11 +43,16 @@ func (b *Backend) load(ctx context.Context, w *wiring) (*wiring, error) {
 	return w, w.err()
 }
 
+// maxLoaderDepth bounds how deep feature loaders may nest: one that yields
+// itself would never end.
+const maxLoaderDepth = 32
+
 // loading is a run of the feature loaders.
 type loading struct {
 	b       *Backend
 	yielded []added
 	late    []Problem
+	depth   int
 }
 
 // resolve makes the graph of what has been yielded so far: for the loader that
@@ -42,6 +71,10 @@ func (r *loading) resolve(next *loader) *wiring {
 // one runs a loader and takes in what it yields.
 func (r *loading) one(ctx context.Context, l *loader) error {
 	b := r.b
+	if r.depth++; r.depth > maxLoaderDepth {
+		return &LoaderError{l.site(), fmt.Errorf("feature loaders are nested more than %d deep; does one yield itself?", maxLoaderDepth)}
+	}
+	defer func() { r.depth-- }()
 	w := r.resolve(l)
 	if err := w.err(); err != nil {
 		return err

@@ -1,0 +1,117 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/flytower/flytower/backend"
+	"github.com/flytower/flytower/configschema"
+	"github.com/flytower/flytower/defaults/rootconfig"
+)
+
+type checkCommand struct {
+	configFlags
+	pluginFlags
+}
+
+// Run implements the command: it prints every problem, and a summary.
+func (c *checkCommand) Run(ctx context.Context, a *App) error {
+	problems, warnings := 0, 0
+	problem := func(text string) {
+		problems++
+		fmt.Fprintf(a.Stdout, "error    %s\n", text)
+	}
+	warning := func(text string) {
+		warnings++
+		fmt.Fprintf(a.Stdout, "warning  %s\n", text)
+	}
+	b := a.build(c.options(a), c.pluginFlags)
+	var invalid *backend.ValidationError
+	switch err := b.Validate(); {
+	case errors.As(err, &invalid):
+		for _, p := range invalid.Problems {
+			problem(wiringProblem(p))
+		}
+	case err != nil:
+		problem(err.Error())
+	}
+	for _, w := range b.Graph().Warnings {
+		warning(w.Text + " (" + w.Site.String() + ")")
+	}
+	root, schema, err := c.load(ctx, a, b)
+	if err != nil {
+		for _, e := range flatten(err) {
+			problem(e.Error())
+		}
+	} else {
+		report := rootconfig.Check(root, schema)
+		for _, v := range report.Violations {
+			problem(v.Error())
+		}
+		for _, u := range report.Unknown {
+			if u.Section {
+				fmt.Fprintf(a.Stdout, "info     %s\n", u)
+			} else {
+				problem(u.String())
+			}
+		}
+		for _, u := range report.Unresolved {
+			warning(u.String())
+		}
+		for _, d := range report.Deprecated {
+			warning(d.String())
+		}
+	}
+	g := b.Graph()
+	fmt.Fprintf(a.Stdout, "%d plugins, %d modules, %d services, %d extension points: %s, %s\n", len(g.Plugins), len(g.Modules), len(g.Services),
+		len(g.ExtensionPoints), count(problems, "error"), count(warnings, "warning"))
+	if problems > 0 {
+		return &reported{1}
+	}
+	return nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func wiringProblem(p backend.Problem) string {
+	text := p.Error()
+	for _, s := range p.Sites() {
+		text += "\n           " + s.String()
+	}
+	if r := p.Remedy(); r != "" {
+		text += "\n           remedy: " + r
+	}
+	return text
+}
+
+// flatten returns the errors that err joins.
+func flatten(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // it is about this error, not its causes
+		var out []error
+		for _, e := range many.Unwrap() {
+			out = append(out, flatten(e)...)
+		}
+		return out
+	}
+	return []error{err}
+}
+
+// load returns the configuration and the schema of all that is installed.
+func (f configFlags) load(ctx context.Context, a *App, b *backend.Backend) (*rootconfig.Root, *configschema.Schema, error) {
+	root, err := rootconfig.Load(ctx, f.options(a))
+	if err != nil {
+		return nil, nil, err
+	}
+	schema, err := mergedSchema(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	root.SetSchema(schema)
+	return root, schema, nil
+}

@@ -1,0 +1,128 @@
+// Package flytower is a backend with all default services: the counterpart of
+// [backend.New], which has none.
+//
+//	func main() {
+//		b := flytower.New()
+//		b.Add(catalogbackend.Plugin, greeter.Plugin)
+//		os.Exit(backend.ExitCode(b.Run(context.Background())))
+//	}
+//
+// Adding a factory for a service replaces its default. Package command gives
+// a main package the whole command line of the flytower command.
+package flytower
+
+import (
+	"slices"
+
+	"github.com/flytower/flytower/backend"
+	"github.com/flytower/flytower/defaults/actions"
+	"github.com/flytower/flytower/defaults/actionsregistry"
+	"github.com/flytower/flytower/defaults/auditor"
+	"github.com/flytower/flytower/defaults/auth"
+	"github.com/flytower/flytower/defaults/cache"
+	"github.com/flytower/flytower/defaults/database"
+	"github.com/flytower/flytower/defaults/discovery"
+	"github.com/flytower/flytower/defaults/events"
+	"github.com/flytower/flytower/defaults/httpauth"
+	"github.com/flytower/flytower/defaults/httprouter"
+	"github.com/flytower/flytower/defaults/logger"
+	"github.com/flytower/flytower/defaults/metrics"
+	"github.com/flytower/flytower/defaults/permissions"
+	"github.com/flytower/flytower/defaults/permissionsregistry"
+	"github.com/flytower/flytower/defaults/pluginclient"
+	"github.com/flytower/flytower/defaults/rootconfig"
+	"github.com/flytower/flytower/defaults/roothealth"
+	"github.com/flytower/flytower/defaults/roothttprouter"
+	"github.com/flytower/flytower/defaults/rootlogger"
+	"github.com/flytower/flytower/defaults/scheduler"
+	"github.com/flytower/flytower/defaults/startuppolicy"
+	"github.com/flytower/flytower/defaults/systemmetadata"
+	"github.com/flytower/flytower/defaults/telemetry"
+	"github.com/flytower/flytower/defaults/tracing"
+	"github.com/flytower/flytower/defaults/urlreader"
+	"github.com/flytower/flytower/defaults/userinfo"
+)
+
+// Option customises [New].
+type Option func(*options)
+
+type options struct {
+	config  rootconfig.Options
+	backend []backend.Option
+}
+
+// WithConfig chooses where the configuration is read from. The default is the
+// command line and the environment, as package rootconfig tells.
+func WithConfig(o rootconfig.Options) Option { return func(all *options) { all.config = o } }
+
+// WithBackend passes options to [backend.New].
+func WithBackend(o ...backend.Option) Option {
+	return func(all *options) { all.backend = append(all.backend, o...) }
+}
+
+// New returns a backend with all default services.
+func New(opts ...Option) *backend.Backend {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	o.config.Schemas = append(slices.Clone(o.config.Schemas), ConfigSchemas()...)
+	b := backend.New(append([]backend.Option{backend.WithDefaults(Defaults(o.config)...)}, o.backend...)...)
+	return b.Add(telemetry.MeasureHTTP)
+}
+
+// Defaults returns the default factory of every core service.
+func Defaults(config rootconfig.Options) []backend.ServiceFactory {
+	return []backend.ServiceFactory{
+		rootconfig.NewFactory(config),
+		rootlogger.Factory,
+		startuppolicy.Factory,
+		systemmetadata.Factory,
+		roothealth.Factory,
+		roothttprouter.Factory,
+		actions.Factory,
+		actionsregistry.Factory,
+		auth.Factory,
+		cache.Factory,
+		database.Factory,
+		discovery.Factory,
+		events.Factory,
+		httpauth.Factory,
+		httprouter.Factory,
+		logger.Factory,
+		permissions.Factory,
+		permissionsregistry.Factory,
+		pluginclient.Factory,
+		scheduler.Factory,
+		urlreader.Factory,
+		userinfo.Factory,
+		auditor.Factory,
+		telemetry.Factory,
+		telemetry.EndpointFactory,
+		metrics.Factory,
+		tracing.Factory,
+	}
+}
+
+// ConfigSchemas returns the JSON Schemas of the configuration that the
+// default services read.
+func ConfigSchemas() []string {
+	return []string{
+		actionsregistry.ConfigSchema,
+		auditor.ConfigSchema,
+		auth.ConfigSchema,
+		cache.ConfigSchema,
+		database.ConfigSchema,
+		discovery.ConfigSchema,
+		events.ConfigSchema,
+		httprouter.ConfigSchema,
+		metrics.ConfigSchema,
+		permissions.ConfigSchema,
+		roothttprouter.ConfigSchema,
+		rootlogger.ConfigSchema,
+		startuppolicy.ConfigSchema,
+		telemetry.ConfigSchema,
+		tracing.ConfigSchema,
+		urlreader.ConfigSchema,
+	}
+}

@@ -1,0 +1,43 @@
+// Package distribution lists what the standard backend consists of. It is the
+// only package beside main packages that may import plugins: cmd/flytower and
+// conformance/backend share it.
+package distribution
+
+import (
+	_ "embed"
+
+	"github.com/flytower/flytower/backend"
+	"github.com/flytower/flytower/command"
+	"github.com/flytower/flytower/defaults/telemetry/otlp"
+	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
+	catalogmodulescaffolderentitymodel "github.com/flytower/flytower/plugins/catalog-backend-module-scaffolder-entity-model"
+	gatewaybackend "github.com/flytower/flytower/plugins/gateway-backend"
+)
+
+// Features returns the plugins and modules of the standard backend.
+func Features() []backend.Feature {
+	return []backend.Feature{
+		catalogbackend.Plugin,
+		catalogmodulescaffolderentitymodel.Module,
+		gatewaybackend.Plugin,
+		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
+	}
+}
+
+//go:embed app-config.example.yaml
+var exampleConfig string
+
+// Example returns the configuration and the data that the backend starts with
+// where there is no configuration.
+func Example() *command.Example {
+	return &command.Example{
+		Config: exampleConfig,
+		Notice: `There is no app-config.yaml here: starting with an example configuration and
+example data in memory. Nothing is kept when it stops. Try:
+
+  curl -H 'Authorization: Bearer flytower-example' http://127.0.0.1:7007/api/catalog/entities?filter=kind=component
+
+or open http://127.0.0.1:7007/ in a browser.
+`,
+	}
+}

@@ -1,0 +1,232 @@
+// Package httptelemetry measures and traces HTTP requests, those that a
+// backend answers and those that it sends, with the names of the
+// OpenTelemetry conventions.
+//
+//	telemetry, err := httptelemetry.New(providers)
+//	handler = telemetry.Middleware("catalog")(handler)
+//	client := &http.Client{Transport: telemetry.Transport(http.DefaultTransport)}
+//
+// Routes are known by the pattern that the router leaves in the request, or
+// that it names with [SetRoute]: paths themselves are no attributes, because
+// there is no end of them.
+package httptelemetry
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/flytower/flytower/core"
+)
+
+// HTTP has the instruments for requests. It is safe for concurrent use.
+type HTTP struct {
+	tracer     trace.Tracer
+	propagator propagation.TextMapPropagator
+	active     metric.Int64UpDownCounter
+	served     metric.Float64Histogram
+	sent       metric.Float64Histogram
+	now        func() time.Time
+}
+
+// New makes the instruments.
+func New(providers core.TelemetryProviders) (*HTTP, error) {
+	const scope = "flytower.http"
+	meter := providers.Meter.Meter(scope)
+	h := &HTTP{
+		tracer:     providers.Tracer.Tracer(scope),
+		propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
+		now:        time.Now,
+	}
+	buckets := metric.WithExplicitBucketBoundaries(.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10)
+	var err error
+	if h.active, err = meter.Int64UpDownCounter("http.server.active_requests", metric.WithUnit("{request}"), metric.WithDescription("Requests that are being answered")); err != nil {
+		return nil, fmt.Errorf("HTTP telemetry: %w", err)
+	}
+	if h.served, err = meter.Float64Histogram("http.server.request.duration", metric.WithUnit("s"), buckets, metric.WithDescription("Time that answers took")); err != nil {
+		return nil, fmt.Errorf("HTTP telemetry: %w", err)
+	}
+	if h.sent, err = meter.Float64Histogram("http.client.request.duration", metric.WithUnit("s"), buckets, metric.WithDescription("Time until others answered")); err != nil {
+		return nil, fmt.Errorf("HTTP telemetry: %w", err)
+	}
+	return h, nil
+}
+
+type routeKey struct{}
+
+// SetRoute names the route that a request matched: "/entities/{uid}". Outside
+// of a measured request it does nothing.
+func SetRoute(ctx context.Context, route string) {
+	if holder, ok := ctx.Value(routeKey{}).(*atomic.Pointer[string]); ok {
+		holder.Store(&route)
+	}
+}
+
+// nameRoute takes the route from the pattern of a mux ("GET /entities/{uid}"),
+// unless the router has named it.
+func nameRoute(ctx context.Context, pattern string) {
+	holder, ok := ctx.Value(routeKey{}).(*atomic.Pointer[string])
+	if !ok {
+		return
+	}
+	if _, path, hasMethod := strings.Cut(pattern, " "); hasMethod {
+		pattern = strings.TrimLeft(path, " \t")
+	}
+	holder.CompareAndSwap(nil, &pattern)
+}
+
+const pluginAttribute = "backstage.plugin.id"
+
+// Begin measures the answer to r by a plugin ("" for the server itself). The
+// request that it returns goes on to the handler; end is called, once, with
+// the status of the answer.
+func (h *HTTP) Begin(r *http.Request, plugin string) (measured *http.Request, end func(status int)) {
+	began := h.now()
+	method := attribute.String("http.request.method", knownMethod(r.Method))
+	labels := []attribute.KeyValue{method}
+	if plugin != "" {
+		labels = append(labels, attribute.String(pluginAttribute, plugin))
+	}
+	route := &atomic.Pointer[string]{}
+	ctx := context.WithValue(h.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header)), routeKey{}, route)
+	ctx, span := h.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(labels...))
+	active := metric.WithAttributes(labels...)
+	h.active.Add(ctx, 1, active)
+	return r.WithContext(ctx), func(status int) {
+		h.active.Add(ctx, -1, active)
+		labels := append(labels[:len(labels):len(labels)], attribute.Int("http.response.status_code", status))
+		if name := route.Load(); name != nil {
+			labels = append(labels, attribute.String("http.route", *name))
+			span.SetName(r.Method + " " + *name)
+		}
+		if status >= http.StatusInternalServerError {
+			labels = append(labels, attribute.String("error.type", strconv.Itoa(status)))
+			span.SetStatus(codes.Error, "")
+		}
+		span.SetAttributes(labels...)
+		span.End()
+		h.served.Record(ctx, h.now().Sub(began).Seconds(), metric.WithAttributes(labels...))
+	}
+}
+
+// Middleware measures what a handler of the plugin answers.
+func (h *HTTP) Middleware(plugin string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			measured, end := h.Begin(r, plugin)
+			recorder := &recorder{ResponseWriter: w}
+			finished := false
+			defer func() {
+				if measured.Pattern != "" {
+					nameRoute(measured.Context(), measured.Pattern)
+				}
+				status := recorder.status
+				switch {
+				case status != 0:
+				case finished:
+					status = http.StatusOK
+				default:
+					status = http.StatusInternalServerError // the handler panicked
+				}
+				end(status)
+			}()
+			next.ServeHTTP(recorder, measured)
+			finished = true
+		})
+	}
+}
+
+// recorder remembers the status. Unwrap gives http.ResponseController the
+// powers of the writer below.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// Unwrap returns the writer below.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// WriteHeader remembers the first final status.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implies the status 200.
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(p)
+}
+
+// Flush flushes the writer below, for handlers that ask for http.Flusher.
+func (r *recorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }
+
+// Hijack hands the connection over; what follows is no HTTP any more.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil && r.status == 0 {
+		r.status = http.StatusSwitchingProtocols
+	}
+	return conn, rw, err
+}
+
+// Transport measures the requests that base sends, and tells the receivers
+// which trace they belong to.
+func (h *HTTP) Transport(base http.RoundTripper) http.RoundTripper { return &transport{h, base} }
+
+type transport struct {
+	http *HTTP
+	base http.RoundTripper
+}
+
+// RoundTrip sends r.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	began := t.http.now()
+	labels := []attribute.KeyValue{
+		attribute.String("http.request.method", knownMethod(r.Method)), attribute.String("server.address", r.URL.Hostname()),
+	}
+	ctx, span := t.http.tracer.Start(r.Context(), r.Method, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(labels...))
+	defer span.End()
+	sent := r.Clone(ctx) // a transport must not change the request
+	t.http.propagator.Inject(ctx, propagation.HeaderCarrier(sent.Header))
+	resp, err := t.base.RoundTrip(sent)
+	if err != nil {
+		labels = append(labels, attribute.String("error.type", fmt.Sprintf("%T", err)))
+		span.RecordError(err)
+		span.SetStatus(codes.Error, err.Error())
+	} else {
+		labels = append(labels, attribute.Int("http.response.status_code", resp.StatusCode))
+		if resp.StatusCode >= http.StatusBadRequest {
+			span.SetStatus(codes.Error, "")
+		}
+	}
+	span.SetAttributes(labels...)
+	t.http.sent.Record(ctx, t.http.now().Sub(began).Seconds(), metric.WithAttributes(labels...))
+	return resp, err
+}
+
+// knownMethod bounds the number of methods.
+func knownMethod(method string) string {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT":
+		return method
+	default:
+		return "_OTHER"
+	}
+}
