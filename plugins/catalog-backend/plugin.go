@@ -17,6 +17,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/integration"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/actions"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/api"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/locations"
@@ -53,6 +54,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		httpAuth      = core.HTTPAuth.From(env)
 		authorizer    = core.Permissions.From(env)
 		authorization = core.PermissionsRegistry.From(env)
+		published     = core.ActionsRegistry.From(env)
+		peers         = core.PluginClient.From(env)
 	)
 	extensions := newExtensions()
 	catalognode.Processing.Offer(env, extensions)
@@ -129,6 +132,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
 		handler.Register(router())
+		if err := actions.Register(published(), actions.Catalog{Peers: peers()}); err != nil {
+			return err
+		}
 
 		providers := settings.providers(extensions.providers, registered, configured)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {

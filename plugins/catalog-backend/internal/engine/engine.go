@@ -543,22 +543,24 @@ func (e *Engine) DryRun(ctx context.Context, root catalogcommon.Entity) ([]catal
 	var out []catalogcommon.Entity
 	var problems []string
 	seen := map[string]bool{}
-	for queue := []catalogcommon.Entity{root}; len(queue) > 0; queue = queue[1:] {
-		ref := queue[0].Ref().String()
+	for stack := []catalogcommon.Entity{root}; len(stack) > 0; {
+		entity := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		ref := entity.Ref().String()
 		if seen[ref] {
 			return nil, apierr.Input("Duplicate nested entity: %s", ref)
 		}
 		if seen[ref] = true; len(seen) > maxDryRun {
 			return nil, apierr.Input("the location leads to more than %d entities, which a dry run does not follow", maxDryRun)
 		}
-		outcome := e.c.Orchestrator.Process(ctx, queue[0].Clone(), nil)
+		outcome := e.c.Orchestrator.Process(ctx, entity.Clone(), nil)
 		for _, err := range outcome.Errors {
 			problems = append(problems, fmt.Sprintf("%s: %s", apierr.KindOf(err), err))
 		}
 		if outcome.OK {
 			out = append(out, outcome.Entity)
 			for _, d := range outcome.Deferred {
-				queue = append(queue, d.Entity)
+				stack = append(stack, d.Entity)
 			}
 		}
 	}

@@ -388,14 +388,19 @@ func (t *tx) saveChildren(results []Result) ([]Conflict, error) {
 	var all []staged
 	var twice []Conflict
 	for _, r := range results {
-		keys := map[string]string{}
+		places := map[string]int{}
 		for _, d := range r.Deferred {
-			// Of two documents with one ref the first counts.
-			if key, seen := keys[d.Ref]; !seen {
-				keys[d.Ref] = d.LocationKey
+			// Of two documents with one ref, the last one in a file counts, and the
+			// first of several files.
+			i, seen := places[d.Ref]
+			switch {
+			case !seen:
+				places[d.Ref] = len(all)
 				all = append(all, staged{Deferred: d, parent: r.Work.ID, since: never})
-			} else if key != d.LocationKey {
-				twice = append(twice, Conflict{Ref: d.Ref, Wanted: d.LocationKey, Holder: key})
+			case all[i].LocationKey == d.LocationKey:
+				all[i].Deferred = d
+			default:
+				twice = append(twice, Conflict{Ref: d.Ref, Wanted: d.LocationKey, Holder: all[i].LocationKey})
 			}
 		}
 	}
