@@ -17,6 +17,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/defaults/actions"
 	"github.com/flytower/flytower/defaults/actionsregistry"
+	"github.com/flytower/flytower/defaults/auditor"
 	"github.com/flytower/flytower/defaults/auth"
 	"github.com/flytower/flytower/defaults/cache"
 	"github.com/flytower/flytower/defaults/database"
@@ -25,6 +26,7 @@ import (
 	"github.com/flytower/flytower/defaults/httpauth"
 	"github.com/flytower/flytower/defaults/httprouter"
 	"github.com/flytower/flytower/defaults/logger"
+	"github.com/flytower/flytower/defaults/metrics"
 	"github.com/flytower/flytower/defaults/permissions"
 	"github.com/flytower/flytower/defaults/permissionsregistry"
 	"github.com/flytower/flytower/defaults/pluginclient"
@@ -32,8 +34,11 @@ import (
 	"github.com/flytower/flytower/defaults/roothealth"
 	"github.com/flytower/flytower/defaults/roothttprouter"
 	"github.com/flytower/flytower/defaults/rootlogger"
+	"github.com/flytower/flytower/defaults/scheduler"
 	"github.com/flytower/flytower/defaults/startuppolicy"
 	"github.com/flytower/flytower/defaults/systemmetadata"
+	"github.com/flytower/flytower/defaults/telemetry"
+	"github.com/flytower/flytower/defaults/tracing"
 	"github.com/flytower/flytower/defaults/urlreader"
 	"github.com/flytower/flytower/defaults/userinfo"
 )
@@ -87,8 +92,14 @@ func Defaults(config rootconfig.Options) []backend.ServiceFactory {
 		permissions.Factory,
 		permissionsregistry.Factory,
 		pluginclient.Factory,
+		scheduler.Factory,
 		urlreader.Factory,
 		userinfo.Factory,
+		auditor.Factory,
+		telemetry.Factory,
+		telemetry.EndpointFactory,
+		metrics.Factory,
+		tracing.Factory,
 	}
 }
 
@@ -97,15 +108,20 @@ func Defaults(config rootconfig.Options) []backend.ServiceFactory {
 func ConfigSchemas() []string {
 	return []string{
 		actionsregistry.ConfigSchema,
+		auditor.ConfigSchema,
 		auth.ConfigSchema,
 		cache.ConfigSchema,
 		database.ConfigSchema,
 		discovery.ConfigSchema,
 		events.ConfigSchema,
 		httprouter.ConfigSchema,
+		metrics.ConfigSchema,
 		permissions.ConfigSchema,
+		roothttprouter.ConfigSchema,
 		rootlogger.ConfigSchema,
 		startuppolicy.ConfigSchema,
+		telemetry.ConfigSchema,
+		tracing.ConfigSchema,
 		urlreader.ConfigSchema,
 	}
 }

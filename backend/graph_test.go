@@ -165,3 +165,40 @@ func TestGraphWritersReturnErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestSVGCardsDoNotOverlap(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	if err := portal(40).Graph().SVG(&buf); err != nil {
+		t.Fatal(err)
+	}
+	var picture struct {
+		Height float64 `xml:"height,attr"`
+		Rects  []struct {
+			Class  string  `xml:"class,attr"`
+			Y      float64 `xml:"y,attr"`
+			Height string  `xml:"height,attr"`
+		} `xml:"rect"`
+	}
+	if err := xml.Unmarshal(buf.Bytes(), &picture); err != nil {
+		t.Fatal(err)
+	}
+	cards, end := 0, 0.0
+	for _, r := range picture.Rects {
+		if r.Class != "card" {
+			continue
+		}
+		var height float64
+		if _, err := fmt.Sscan(r.Height, &height); err != nil {
+			t.Fatal(err)
+		}
+		if r.Y <= end {
+			t.Errorf("a card begins at %.0f, but the one before ends at %.0f", r.Y, end)
+		}
+		end = r.Y + height
+		cards++
+	}
+	if cards != 40 || end >= picture.Height {
+		t.Errorf("%d cards that end at %.0f in a picture of height %.0f", cards, end, picture.Height)
+	}
+}

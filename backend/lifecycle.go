@@ -49,9 +49,10 @@ type Lifecycle interface {
 }
 
 // RootLifecycle is the [Lifecycle] of the backend, for root services. OnStart
-// functions run once every plugin has started. OnStop functions run after all
-// plugins have stopped, in reverse order of dependency: those of a service
-// before those of the services that it needs.
+// functions run once every plugin has started. Root services serve the plugins
+// until these have stopped: only then is Done closed and do the contexts of the
+// goroutines end, and OnStop functions run in reverse order of dependency,
+// those of a service before those of the services that it needs.
 type RootLifecycle interface {
 	Lifecycle
 

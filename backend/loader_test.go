@@ -127,6 +127,10 @@ func TestLoaderProblems(t *testing.T) {
 			if !c.as(err) {
 				t.Errorf("Start = %v, which is of another type than expected", err)
 			}
+			var missing *backend.MissingServiceError
+			if errors.As(err, &missing) && len(missing.Consumers) == 0 {
+				t.Error("the missing service is not said to be needed by anyone")
+			}
 			if code := backend.ExitCode(err); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}

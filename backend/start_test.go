@@ -255,6 +255,98 @@ func TestModuleFailureReportedByThePlugin(t *testing.T) {
 	}
 }
 
+func TestModuleFailureReportedBeforeTheModuleHasStarted(t *testing.T) {
+	t.Parallel()
+	ep := backend.NewExtensionPoint[func()]("p", "point")
+	p := needing("p", func(env *backend.PluginEnv) {
+		ep.OfferFunc(env, func(c backend.ModuleContext) func() {
+			return func() { c.ReportFailure(errors.New("refused")) }
+		})
+	})
+	m := backend.NewModule("p", "m", func(env *backend.ModuleEnv) backend.InitFunc {
+		contribute := ep.From(env)
+		return func(context.Context) error { contribute()(); return nil }
+	})
+	err := backend.New().Add(p, m).Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "Module 'm' for plugin 'p' startup failed; caused by refused") {
+		t.Errorf("Start = %v, want the failure of the module", err)
+	}
+}
+
+func TestServiceThatEndsItsGoroutineFailsAllItsUsers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		exits := backend.NewRootServiceFactory(rootA, func(*backend.RootEnv) backend.MakeFunc[int] {
+			return func(ctx context.Context) (int, error) {
+				_ = sleep(ctx, time.Second) // let the others wait for it
+				exitGoroutine()
+				return 1, nil
+			}
+		}, backend.Lazy())
+		use := func(id string) backend.Feature {
+			return needing(id, func(env *backend.PluginEnv) { _ = rootA.From(env) })
+		}
+		policy := rootValue(backend.StartupPolicies, backend.StartupPolicy{PluginMayFail: func(string) bool { return true }})
+		b := start(t, policy, exits, use("a"), use("b"), use("c"))
+		for _, p := range b.Status().Plugins {
+			if p.State != backend.StateFailed || !strings.Contains(p.Error, "Goexit") {
+				t.Errorf("plugin = %+v, want it failed", p)
+			}
+		}
+	})
+}
+
+func TestPanicOfARootServiceIsNotCountedForAPlugin(t *testing.T) {
+	t.Parallel()
+	panics := backend.NewRootServiceFactory(rootA, func(*backend.RootEnv) backend.MakeFunc[int] {
+		return func(context.Context) (int, error) { panic("boom") }
+	}, backend.Lazy())
+	policy := rootValue(backend.StartupPolicies, backend.StartupPolicy{PluginMayFail: func(string) bool { return true }})
+	s := start(t, policy, panics, needing("p", func(env *backend.PluginEnv) { _ = rootA.From(env) })).Status()
+	if s.Panics != 1 || s.Plugins[0].Panics != 0 {
+		t.Errorf("%d panics of the backend and %d of the plugin, want 1 and 0", s.Panics, s.Plugins[0].Panics)
+	}
+}
+
+func TestInitDoesNotRunOnceTheStartIsGivenUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	j := &journal{}
+	giveUp := backend.NewServiceFactory(serviceA, func(*backend.FactoryEnv) backend.MakeFunc[int] {
+		return func(context.Context) (int, error) { cancel(); return 1, nil }
+	})
+	err := backend.New().Add(giveUp, backend.NewPlugin("p", func(env *backend.PluginEnv) backend.InitFunc {
+		_ = serviceA.From(env)
+		return j.log("init")
+	})).Start(ctx)
+	if !errors.Is(err, context.Canceled) || j.String() != "" {
+		t.Errorf("Start = %v after %q, want it given up before init", err, j)
+	}
+}
+
+func TestHooksAreTooLateAfterAFailedStart(t *testing.T) {
+	t.Parallel()
+	var life backend.RootLifecycle
+	var made context.Context
+	keep := backend.NewRootServiceFactory(rootA, func(env *backend.RootEnv) backend.MakeFunc[int] {
+		l := backend.BackendLifecycle.From(env)
+		return func(ctx context.Context) (int, error) { life, made = l(), ctx; return 0, nil }
+	})
+	if err := backend.New().Add(keep, plugin("p", func(context.Context) error { return errors.New("boom") })).Start(t.Context()); err == nil {
+		t.Fatal("the start did not fail")
+	}
+	for name, err := range map[string]error{
+		"OnStart": life.OnStart("x", initNothing), "BeforeStop": life.BeforeStop("x", initNothing), "OnStop": life.OnStop("x", initNothing),
+	} {
+		if !errors.Is(err, backend.ErrTooLate) {
+			t.Errorf("%s = %v, want ErrTooLate", name, err)
+		}
+	}
+	if made.Err() == nil {
+		t.Error("the context of the make function has not ended")
+	}
+}
+
 func TestInitTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -413,30 +505,6 @@ func TestServicesOutliveTheContextOfTheStart(t *testing.T) {
 	if err := b.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestStartLog(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		logs := &logBuffer{}
-		policy := rootValue(backend.StartupPolicies, backend.StartupPolicy{PluginMayFail: func(id string) bool { return id == "broken" }})
-		old := backend.NewServiceRef[int]("test.a").Deprecated("test.b")
-		ep := backend.NewExtensionPoint[int]("slow", "old").Deprecated("slow.new")
-		b := start(t, logs.factory(), policy, intFactory(serviceA),
-			backend.NewPlugin("slow", func(env *backend.PluginEnv) backend.InitFunc {
-				_, _ = old.From(env), old.From(env) // one warning per consumer
-				ep.Offer(env, 1)
-				return func(ctx context.Context) error { return sleep(ctx, 5*time.Second) }
-			}),
-			backend.NewModule("slow", "m", func(env *backend.ModuleEnv) backend.InitFunc { _ = ep.From(env); return initNothing }),
-			plugin("quick", initNothing),
-			plugin("broken", func(context.Context) error { return errors.New("boom") }),
-		)
-		golden(t, "start-log.golden", logs.String())
-		if n := len(b.Graph().Warnings); n != 2 {
-			t.Errorf("%d warnings in the graph, want 2", n)
-		}
-	})
 }
 
 func TestPanicsAreContained(t *testing.T) {

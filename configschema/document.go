@@ -18,7 +18,8 @@ type Key struct {
 	Owners      []string   `json:"owners,omitempty"`     // who publishes it
 }
 
-// Document lists all keys that the schema declares, sorted.
+// Document lists all keys that the schema declares, sorted. Keys that only
+// sources without an owner mention are left out.
 func (s *Schema) Document() []Key {
 	if s == nil {
 		return nil
@@ -27,7 +28,9 @@ func (s *Schema) Document() []Key {
 	d.members(s.root, "", "", nil, 0)
 	keys := make([]Key, 0, len(d.keys))
 	for _, k := range d.keys {
-		keys = append(keys, *k)
+		if len(k.Owners) > 0 {
+			keys = append(keys, *k)
+		}
 	}
 	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.Key, b.Key) })
 	return keys

@@ -3,6 +3,7 @@ package configschema
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func (n *normalizer) schema(schema map[string]any, depth int) map[string]any {
 			m, _ := v.(map[string]any)
 			for name, child := range m {
 				c := n.value(child, depth)
-				if object, ok := c.(map[string]any); ok && (k == "properties" || k == "patternProperties") {
+				if object, ok := c.(map[string]any); ok && n.owner != "" && (k == "properties" || k == "patternProperties") {
 					object[ownersKeyword] = []any{n.owner}
 				}
 				children[name] = c
@@ -94,7 +95,11 @@ func (n *normalizer) lookup(ref string) map[string]any {
 			continue
 		}
 		m, _ := v.(map[string]any)
-		v = m[strings.NewReplacer("~1", "/", "~0", "~").Replace(part)]
+		name := strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		if plain, err := url.PathUnescape(name); err == nil {
+			name = plain
+		}
+		v = m[name]
 	}
 	m, _ := v.(map[string]any)
 	return m

@@ -43,7 +43,8 @@ const (
 )
 
 // Source is a schema and its publisher, by which messages and documentation
-// call it: "plugin catalog".
+// call it: "plugin catalog". A source without an owner adds rules for keys
+// that others describe.
 type Source struct {
 	Owner string
 	Value json.RawMessage
@@ -111,19 +112,43 @@ func Merge(sources ...Source) (*Schema, error) {
 	}
 	s := &Schema{root: root, patterns: map[string]*regexp.Regexp{}}
 	s.compilePatterns(root)
+	compiled, err := compile(root)
+	if err != nil {
+		return nil, blame(sources, err)
+	}
+	s.compiled = compiled
+	return s, nil
+}
+
+func compile(root map[string]any) (*jsonschema.Schema, error) {
+	const name = "config:///schema.json"
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft7)
 	compiler.UseRegexpEngine(compileRegexp)
 	compiler.UseLoader(noLoader{})
-	if err := compiler.AddResource("config:///schema.json", strip(root)); err != nil {
-		return nil, fmt.Errorf("use the merged configuration schema: %w", err)
+	if err := compiler.AddResource(name, strip(root)); err != nil {
+		return nil, err
 	}
-	compiled, err := compiler.Compile("config:///schema.json")
-	if err != nil {
-		return nil, fmt.Errorf("use the merged configuration schema: %w", err)
+	return compiler.Compile(name)
+}
+
+// blame finds the sources that do not compile on their own.
+func blame(sources []Source, err error) error {
+	var guilty []error
+	for _, s := range sources {
+		var doc map[string]any
+		if json.Unmarshal(s.Value, &doc) != nil {
+			continue
+		}
+		n := normalizer{doc: doc, owner: s.Owner}
+		if _, err := compile(n.schema(doc, 0)); err != nil {
+			guilty = append(guilty, fmt.Errorf("the configuration schema of %s is not a valid JSON Schema of draft 7: %w", s.Owner, err))
+		}
 	}
-	s.compiled = compiled
-	return s, nil
+	if len(guilty) > 0 {
+		return errors.Join(guilty...)
+	}
+	return fmt.Errorf("use the merged configuration schema: %w", err)
 }
 
 // MarshalJSON returns the merged schema, for editors and other tools.

@@ -102,7 +102,7 @@ func TestVisibilityRules(t *testing.T) {
 		},
 		{"null is dropped", `{"properties":{"n":{"visibility":"frontend"}}}`, `{"n":null}`, `{}`},
 		{
-			"references", `{"definitions":{"v":{"type":"string","visibility":"frontend"}},"properties":{"a":{"$ref":"#/definitions/v"}}}`,
+			"references", `{"definitions":{"v<x>":{"type":"string","visibility":"frontend"}},"properties":{"a":{"$ref":"#/definitions/v%3Cx%3E"}}}`,
 			`{"a":"x","b":"y"}`, `{"a":"x"}`,
 		},
 	} {
@@ -139,6 +139,8 @@ func TestMerge(t *testing.T) {
 		{"types", []string{
 			`{"properties":{"a":{"type":"string"}}}`, `{"properties":{"a":{"type":"number"}}}`,
 		}, `configuration schemas contradict each other: plugin b asks for number at "a", another one for string`},
+		{"no schema", []string{`{}`, `{"properties":{"a":{"minimum":"x"}}}`}, "the configuration schema of plugin b is not a valid JSON Schema of draft 7: " +
+			"\"config:///schema.json#\" is not valid against metaschema: jsonschema validation failed with 'http://json-schema.org/draft-07/schema#'\n- at '/properties/a/minimum': got string, want number"},
 		{"broken", []string{`{`, `[]`, `{"properties":{"a":{"visibility":"public"}}}`}, strings.Join([]string{
 			"the configuration schema of plugin a is not valid JSON: unexpected EOF",
 			"the configuration schema of plugin b is not a JSON object",

@@ -93,14 +93,16 @@ func (c PermissionCriteria) validate(at string, depth int) error {
 	if kinds != 1 {
 		return fmt.Errorf("%s must be exactly one of allOf, anyOf, not and rule", at)
 	}
-	for name, list := range map[string][]PermissionCriteria{"allOf": c.AllOf, "anyOf": c.AnyOf} {
-		if list != nil && len(list) == 0 {
-			return fmt.Errorf("%s.%s must not be empty", at, name)
-		}
-		for i, part := range list {
-			if err := part.validate(fmt.Sprintf("%s.%s[%d]", at, name, i), depth+1); err != nil {
-				return err
-			}
+	name, list := "allOf", c.AllOf
+	if c.AnyOf != nil {
+		name, list = "anyOf", c.AnyOf
+	}
+	if list != nil && len(list) == 0 {
+		return fmt.Errorf("%s.%s must not be empty", at, name)
+	}
+	for i, part := range list {
+		if err := part.validate(fmt.Sprintf("%s.%s[%d]", at, name, i), depth+1); err != nil {
+			return err
 		}
 	}
 	if c.Not != nil {

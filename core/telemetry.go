@@ -40,7 +40,14 @@ var Telemetry = backend.NewRootServiceRef[TelemetryProviders]("flytower.telemetr
 func InSpan(ctx context.Context, tracer trace.Tracer, name string, fn func(context.Context) error, opts ...trace.SpanStartOption) error {
 	ctx, span := tracer.Start(ctx, name, opts...)
 	defer span.End() // records a panic as an exception, too
+	returned := false
+	defer func() {
+		if !returned {
+			span.SetStatus(codes.Error, "panic")
+		}
+	}()
 	err := fn(ctx)
+	returned = true
 	if err != nil && span.IsRecording() {
 		span.RecordError(err)
 		span.SetAttributes(attribute.String("error.type", string(apierr.KindOf(err))))

@@ -10,8 +10,8 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/core/jsonbody"
 	"github.com/flytower/flytower/core/jsonschema"
-	"github.com/flytower/flytower/internal/jsonbody"
 )
 
 const prefix = "/.backstage/actions"
@@ -72,8 +72,8 @@ func (r *Registry) invoke(w http.ResponseWriter, req *http.Request, split func(j
 	if len(found) == 0 {
 		return apierr.NotFound("Action %q not found", id)
 	}
-	body, err := jsonbody.Read(w, req, r.bodyLimit)
-	if err != nil {
+	body := json.RawMessage(`{}`)
+	if err := jsonbody.Decode(req, &body, r.bodyLimit); err != nil {
 		return err
 	}
 	input, secrets, err := split(body)

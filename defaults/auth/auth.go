@@ -133,7 +133,9 @@ func New(cfg core.ConfigRoot, log *slog.Logger, root core.HTTPRoot, added []core
 		return nil, err
 	}
 	s.entries.Store(&entries)
-	s.memory = memhttp.New(nil)
+	s.memory = memhttp.New(func(r *http.Request, v any, stack []byte) {
+		log.ErrorContext(r.Context(), "the handler of a key set panicked", "path", r.URL.Path, "panic", v, "stack", string(stack))
+	})
 	s.cancelConfig = cfg.Subscribe(func() {
 		entries, err := x.read(cfg)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -277,7 +278,7 @@ func (st *settings) fingerprint() (string, error) {
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
-	services, pools := m.services, m.pools
+	services, pools := maps.Clone(m.services), m.pools
 	m.pools = nil
 	m.mu.Unlock()
 	done := make(chan struct{})

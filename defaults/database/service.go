@@ -20,6 +20,9 @@ import (
 // in favour of another.
 const writeAttempts = 10
 
+// beginAttempts bounds how often a transaction is begun that could not begin.
+const beginAttempts = 4
+
 // service is the database of one plugin.
 type service struct {
 	dialect core.Dialect
@@ -149,11 +152,16 @@ func (s *service) WriteTx(ctx context.Context, fn func(tx *sql.Tx) error) error 
 	}
 	pause := 5 * time.Millisecond
 	for attempt := 1; ; attempt++ {
-		err := runTx(ctx, db, fn)
-		if err == nil || !core.IsRetryable(err) || ctx.Err() != nil {
+		began, err := runTx(ctx, db, fn)
+		switch {
+		case err == nil || ctx.Err() != nil:
 			return err
-		}
-		if attempt == writeAttempts {
+		case !began && attempt < beginAttempts && !errors.As(err, new(*core.ConfigError)):
+			// A connection that was idle turned out to be dead, and nothing was
+			// done yet.
+		case !core.IsRetryable(err):
+			return err
+		case attempt == writeAttempts:
 			return fmt.Errorf("the transaction was ended in favour of others %d times: %w", attempt, err)
 		}
 		select {
@@ -165,10 +173,10 @@ func (s *service) WriteTx(ctx context.Context, fn func(tx *sql.Tx) error) error 
 	}
 }
 
-func runTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
+func runTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) (began bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin a transaction: %w", err)
+		return false, fmt.Errorf("begin a transaction: %w", err)
 	}
 	done := false
 	defer func() {
@@ -177,13 +185,13 @@ func runTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 		}
 	}()
 	if err := fn(tx); err != nil {
-		return err
+		return true, err
 	}
 	done = true
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit the transaction: %w", err)
+		return true, fmt.Errorf("commit the transaction: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // close closes what was opened, and keeps it from being opened again.

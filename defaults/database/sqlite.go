@@ -15,13 +15,13 @@ import (
 )
 
 // The handle of a SQLite database has few connections: each has a cache of its
-// own (1 MiB), and only readers run side by side.
+// own (2 MB), and only readers run side by side.
 const sqliteConns = 4
 
 // openSQLite opens a file, and makes it and its folder if need be; or a new
 // database in memory, which lasts as long as the returned connection.
 func openSQLite(ctx context.Context, s *settings) (*sql.DB, *sql.Conn, error) {
-	options := "?_txlock=immediate&_time_format=sqlite&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)&_pragma=cache_size(-1000)"
+	options := "?_txlock=immediate&_time_format=sqlite&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)&_pragma=cache_size(-2000)"
 	var dsn string
 	if s.file == memory {
 		// A name that begins with a slash is shared by the connections of this

@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -299,4 +300,11 @@ func FuzzTarget(f *testing.F) {
 			t.Errorf("%q has another scheme", at)
 		}
 	})
+}
+
+func TestConfigSchema(t *testing.T) {
+	t.Parallel()
+	if !json.Valid([]byte(discovery.ConfigSchema)) {
+		t.Error("the schema is not JSON")
+	}
 }

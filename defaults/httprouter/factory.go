@@ -26,8 +26,8 @@ type options struct {
 func WithStartupPause(d time.Duration) Option { return func(o *options) { o.pause = &d } }
 
 // WithMiddleware puts middleware around the whole router of every plugin; of
-// several, the first is the outermost. When next has returned, r.Pattern is
-// the pattern that matched, "" if none did.
+// several, the first is the outermost. It sees every
+// request, also those that the barrier turns down.
 func WithMiddleware(m func(plugin string, next http.Handler) http.Handler) Option {
 	return func(o *options) { o.middleware = append(o.middleware, m) }
 }
@@ -39,11 +39,16 @@ func NewFactory(opts ...Option) backend.ServiceFactory {
 		plugin, lifecycle := core.PluginMetadata.From(env), core.Lifecycle.From(env)
 		instance, root := core.InstanceMetadata.From(env), core.RootHTTPRouter.From(env)
 		auth, httpAuth := core.Auth.From(env), core.HTTPAuth.From(env)
+		telemetry := core.Telemetry.Optional(env)
 		return func(context.Context) (core.Router, error) {
-			r, err := New(Dependencies{
+			d := Dependencies{
 				Plugin: plugin().ID(), Config: config(), Log: log(), Lifecycle: lifecycle(),
 				Instance: instance(), Auth: auth(), HTTPAuth: httpAuth(),
-			}, opts...)
+			}
+			if providers, ok := telemetry(); ok {
+				d.Telemetry = &providers
+			}
+			r, err := New(d, opts...)
 			if err != nil {
 				return nil, err
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/answer"
+	"github.com/flytower/flytower/internal/httptelemetry"
 	"github.com/flytower/flytower/internal/ratelimit"
 	"github.com/flytower/flytower/internal/requestmemo"
 	"github.com/flytower/flytower/internal/routes"
@@ -30,6 +31,8 @@ type Dependencies struct {
 	Instance  backend.Instance
 	Auth      core.AuthService
 	HTTPAuth  core.HTTPAuthService
+	// Telemetry, if not nil, measures and traces the requests.
+	Telemetry *core.TelemetryProviders
 }
 
 // Router is the router of a plugin. As an [http.Handler] it expects requests
@@ -40,6 +43,7 @@ type Router struct {
 	gate    gate
 	open    bool // no barrier
 	handler http.Handler
+	measure *httptelemetry.HTTP // nil if nothing is measured
 
 	mu         sync.Mutex // guards what follows against other writers
 	middleware []func(http.Handler) http.Handler
@@ -86,6 +90,11 @@ func New(d Dependencies, opts ...Option) (*Router, error) {
 	}
 	if closeStore != nil {
 		if err := d.Lifecycle.OnStop("rate limit store", func(context.Context) error { closeStore(); return nil }); err != nil {
+			return nil, err
+		}
+	}
+	if d.Telemetry != nil {
+		if r.measure, err = httptelemetry.New(*d.Telemetry); err != nil {
 			return nil, err
 		}
 	}
@@ -196,6 +205,11 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if requestmemo.From(req.Context()) == nil {
 		req = requestmemo.With(req) // it never left the process
 	}
+	if r.measure != nil {
+		measured, end := r.measure.Begin(req, r.Plugin)
+		req = measured
+		defer func() { end(answer.Status(w)) }()
+	}
 	aborted := false
 	err := r.Lifecycle.Guard(req.Context(), "an HTTP request", func(context.Context) error {
 		defer func() {
@@ -243,8 +257,12 @@ func (r *Router) admit(w http.ResponseWriter, req *http.Request, path string) er
 			return err == nil && !c.IsNone()
 		})
 	}
-	if err := r.authorize(req, path); err != nil {
+	who, err := r.authorize(req, path)
+	if err != nil {
 		return err
+	}
+	if r.measure != nil && !who.IsNone() {
+		req = req.WithContext(core.WithSpanPrincipal(req.Context(), who))
 	}
 	if builtIn(path, cookiePath) {
 		switch req.Method {
@@ -263,9 +281,10 @@ func builtIn(path, want string) bool {
 	return len(path) >= len(want) && len(path) <= len(want)+1 && strings.EqualFold(strings.TrimSuffix(path, "/"), want)
 }
 
-func (r *Router) authorize(req *http.Request, path string) error {
+// authorize returns who calls, no one where it does not matter.
+func (r *Router) authorize(req *http.Request, path string) (core.Credentials, error) {
 	if r.open {
-		return nil
+		return core.NoCredentials(), nil
 	}
 	allow := core.Allow{User: true, Service: true}
 	if policies := r.policies.Load(); policies != nil {
@@ -274,13 +293,12 @@ func (r *Router) authorize(req *http.Request, path string) error {
 				continue
 			}
 			if p.allow == core.AllowUnauthenticated {
-				return nil
+				return core.NoCredentials(), nil
 			}
 			allow.Cookie = true
 		}
 	}
-	_, err := r.HTTPAuth.Credentials(req, allow)
-	return err
+	return r.HTTPAuth.Credentials(req, allow)
 }
 
 // dispatch serves the routes of the plugin.
@@ -289,6 +307,13 @@ func (r *Router) dispatch(w http.ResponseWriter, req *http.Request) {
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
 		return
+	}
+	if r.measure != nil {
+		route := req.Pattern
+		if _, path, ok := strings.Cut(route, " "); ok {
+			route = strings.TrimSpace(path)
+		}
+		httptelemetry.SetRoute(req.Context(), route)
 	}
 	h.ServeHTTP(w, req)
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
-	"github.com/flytower/flytower/internal/jsonbody"
+	"github.com/flytower/flytower/core/jsonbody"
 )
 
 const prefix = "/.well-known/backstage/permissions"
@@ -37,7 +37,7 @@ func (r *Registry) Mount(router core.Router, auth core.HTTPAuthService) {
 			return apierr.NotAllowed("")
 		}
 		var body applyRequest
-		if err := jsonbody.Decode(w, req, r.bodyLimit, &body); err != nil {
+		if err := jsonbody.Decode(req, &body, r.bodyLimit); err != nil {
 			return err
 		}
 		answer, err := r.applyConditions(req.Context(), body)

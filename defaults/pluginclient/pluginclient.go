@@ -9,6 +9,9 @@
 // stream in both directions, and end when the context of the caller ends, so
 // a plugin that moves to another process changes the configuration only.
 //
+// The trace of the caller travels along, and requests that leave the process
+// are measured if [core.Telemetry] is installed.
+//
 // Requests are not retried and redirects are not followed: what the plugin
 // answers is what the caller gets.
 package pluginclient
@@ -27,6 +30,7 @@ import (
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/httptelemetry"
 	"github.com/flytower/flytower/internal/memhttp"
 )
 
@@ -55,6 +59,7 @@ func NewFactory(opts ...Option) backend.ServiceFactory {
 		func(env *backend.RootEnv) backend.MakeFunc[*Shared] {
 			log, lifecycle := core.RootLogger.From(env), core.RootLifecycle.From(env)
 			router, instance := core.RootHTTPRouter.Optional(env), core.InstanceMetadata.From(env)
+			telemetry := core.Telemetry.Optional(env)
 			return func(context.Context) (*Shared, error) {
 				root, _ := router()
 				installed := sync.OnceValue(func() []string {
@@ -65,6 +70,13 @@ func NewFactory(opts ...Option) backend.ServiceFactory {
 					return ids
 				})
 				s := NewShared(root, installed, log(), opts...)
+				if providers, ok := telemetry(); ok {
+					measure, err := httptelemetry.New(providers)
+					if err != nil {
+						return nil, err
+					}
+					s.network = measure.Transport(s.network)
+				}
 				return s, lifecycle().OnStop("pluginclient", s.Close)
 			}
 		},
@@ -82,6 +94,7 @@ type Shared struct {
 	installed  func() []string
 	memory     *memhttp.Transport
 	network    http.RoundTripper
+	idle       func() // closes idle connections
 	now        func() time.Time
 	propagator propagation.TextMapPropagator
 }
@@ -104,15 +117,14 @@ func NewShared(root core.HTTPRoot, installed func() []string, log *slog.Logger, 
 	if s.network == nil {
 		s.network = NewNetwork()
 	}
+	s.idle = (&http.Client{Transport: s.network}).CloseIdleConnections
 	return s
 }
 
 // Close ends requests in memory that are under way, waits for their handlers
 // until ctx ends, and closes idle connections.
 func (s *Shared) Close(ctx context.Context) error {
-	if idle, ok := s.network.(interface{ CloseIdleConnections() }); ok {
-		idle.CloseIdleConnections()
-	}
+	s.idle()
 	return s.memory.Close(ctx)
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/defaults/auth"
+	"github.com/flytower/flytower/defaults/database"
 	"github.com/flytower/flytower/defaults/discovery"
 	"github.com/flytower/flytower/defaults/httpauth"
 	"github.com/flytower/flytower/defaults/httprouter"
@@ -36,6 +38,7 @@ import (
 // deployment is one or more backends that find each other.
 type deployment struct {
 	t       *testing.T
+	dir     string            // of the databases
 	urls    map[string]string // of the backend by plugin
 	updates []func(yaml string)
 }
@@ -46,7 +49,7 @@ func (d *deployment) start(plugins map[string]backend.Feature, network http.Roun
 	config, update := configtest.Live(d.t, d.config())
 	b := backend.New().Add(
 		auth.Factory, discovery.Factory, httpauth.Factory, httprouter.Factory, userinfo.Factory,
-		roothealth.Factory, roothttprouter.Factory, logger.Factory,
+		roothealth.Factory, roothttprouter.Factory, logger.Factory, database.Factory,
 		backend.NewRootServiceFactory(core.RootConfig, func(*backend.RootEnv) backend.MakeFunc[core.ConfigRoot] {
 			return func(context.Context) (core.ConfigRoot, error) { return config, nil }
 		}),
@@ -84,7 +87,8 @@ func (d *deployment) start(plugins map[string]backend.Feature, network http.Roun
 }
 
 func (d *deployment) config() string {
-	yaml := "backend: {baseUrl: 'http://portal', listen: '127.0.0.1:0', auth: {externalAccess: [{type: static, options: {token: static-token, subject: ci}}]}}\n"
+	yaml := "backend: {baseUrl: 'http://portal', listen: '127.0.0.1:0', auth: {externalAccess: [{type: static, options: {token: static-token, subject: ci}}]},\n" +
+		"  database: {client: better-sqlite3, connection: {directory: '" + d.dir + "'}}}\n"
 	if len(d.updates) > 0 || len(d.urls) > 0 {
 		yaml += "discovery:\n  endpoints:\n"
 		for id, url := range d.urls {
@@ -187,14 +191,18 @@ func TestOneProcessOrThree(t *testing.T) {
 	plugins := map[string]backend.Feature{
 		"auth": signIn(key), "scaffolder": link("scaffolder", "catalog"), "catalog": link("catalog", "search"), "search": link("search", ""),
 	}
-	for name, groups := range map[string][][]string{
-		"one process":   {{"auth", "scaffolder", "catalog", "search"}},
-		"two processes": {{"auth", "scaffolder", "search"}, {"catalog"}},
-		"four":          {{"auth"}, {"scaffolder"}, {"catalog"}, {"search"}},
+	for name, c := range map[string]struct {
+		groups    [][]string
+		databases []string // of plugins that publish a key, as they call elsewhere
+	}{
+		"one process":   {[][]string{{"auth", "scaffolder", "catalog", "search"}}, nil},
+		"two processes": {[][]string{{"auth", "scaffolder", "search"}, {"catalog"}}, []string{"catalog", "scaffolder"}},
+		"four":          {[][]string{{"auth"}, {"scaffolder"}, {"catalog"}, {"search"}}, []string{"catalog", "scaffolder"}},
 	} {
+		groups := c.groups
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := &deployment{t: t, urls: map[string]string{}}
+			d := &deployment{t: t, dir: t.TempDir(), urls: map[string]string{}}
 			for _, ids := range groups {
 				group := map[string]backend.Feature{}
 				for _, id := range ids {
@@ -237,6 +245,17 @@ func TestOneProcessOrThree(t *testing.T) {
 				if d := cmp.Diff(c.want, got); d != "" {
 					t.Errorf("%s:\n%s", caller, d)
 				}
+			}
+			files, err := filepath.Glob(filepath.Join(d.dir, "*.sqlite"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var opened []string
+			for _, f := range files {
+				opened = append(opened, strings.TrimSuffix(filepath.Base(f), ".sqlite"))
+			}
+			if d := cmp.Diff(c.databases, opened); d != "" {
+				t.Errorf("databases that were opened:\n%s", d)
 			}
 		})
 	}

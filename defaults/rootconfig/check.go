@@ -1,9 +1,12 @@
 package rootconfig
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/flytower/flytower/configschema"
 	"github.com/flytower/flytower/core"
@@ -29,16 +32,17 @@ type UnknownKey struct {
 }
 
 // String returns one line: position, key and what to do.
-func (u UnknownKey) String() string {
-	what := "is unknown"
+func (u UnknownKey) String() string { return u.problem().Error() }
+
+func (u UnknownKey) problem() *core.ConfigError {
+	e := &core.ConfigError{Key: u.Key, Position: u.Position, Problem: "is unknown"}
 	if u.Section {
-		what = "is not read by anything that is installed"
+		e.Problem = "is not read by anything that is installed"
 	}
-	e := core.ConfigError{Key: u.Key, Position: u.Position, Problem: what}
 	if u.Suggestion != "" {
 		e.Remedy = fmt.Sprintf("did you mean %q?", u.Suggestion)
 	}
-	return e.Error()
+	return e
 }
 
 // Deprecated is a key that should not be used any more.
@@ -68,15 +72,20 @@ func (u Unresolved) String() string {
 
 // Check compares the configuration with the schema of everything that is
 // installed; see [MergeSchemas].
-func Check(root *Root, schema *configschema.Schema) Report {
-	tree := root.merged()
+//
+// Findings are in the order of files and lines.
+func Check(root *Root, schema *configschema.Schema) Report { return check(root.merged(), schema) }
+
+func check(tree *conftree.Node, schema *configschema.Schema) Report {
 	data, _ := tree.Value().(map[string]any)
 	var report Report
+	explained := map[string]bool{} // missing values whose violation says why
 	for _, v := range schema.Validate(data) {
 		n, pos := locate(tree, v.Path)
 		e := &core.ConfigError{Key: v.Path.String(), Position: pos, Problem: v.Problem, Remedy: v.Remedy}
 		if v.Missing && n != nil && n.Kind == conftree.Absent {
 			e.Problem += ": " + n.Str
+			explained[e.Key] = true
 		}
 		report.Violations = append(report.Violations, e)
 	}
@@ -88,8 +97,47 @@ func Check(root *Root, schema *configschema.Schema) Report {
 		_, pos := locate(tree, d.Path)
 		report.Deprecated = append(report.Deprecated, Deprecated{d.Key, pos, d.Description})
 	}
-	report.Unresolved = unresolved(nil, tree, "")
+	report.Unresolved = slices.DeleteFunc(unresolved(nil, tree, ""), func(u Unresolved) bool { return explained[u.Key] })
+	slices.SortStableFunc(report.Violations, func(a, b *core.ConfigError) int { return comparePositions(a.Position, b.Position) })
+	slices.SortStableFunc(report.Unknown, func(a, b UnknownKey) int { return comparePositions(a.Position, b.Position) })
+	slices.SortStableFunc(report.Deprecated, func(a, b Deprecated) int { return comparePositions(a.Position, b.Position) })
+	slices.SortStableFunc(report.Unresolved, func(a, b Unresolved) int { return comparePositions(a.Position, b.Position) })
 	return report
+}
+
+func comparePositions(a, b core.Position) int {
+	return cmp.Or(strings.Compare(a.Source, b.Source), cmp.Compare(a.Line, b.Line))
+}
+
+// since returns the findings that are not in seen, and all of them as the
+// next seen. Places do not count, because they move when a file is edited.
+func (r Report) since(seen map[string]bool) (fresh Report, all map[string]bool) {
+	all = map[string]bool{}
+	isNew := func(id string) bool {
+		all[id] = true
+		return !seen[id]
+	}
+	for _, v := range r.Violations {
+		if isNew("violation " + v.Key + " " + v.Problem) {
+			fresh.Violations = append(fresh.Violations, v)
+		}
+	}
+	for _, u := range r.Unknown {
+		if isNew("unknown " + u.Key) {
+			fresh.Unknown = append(fresh.Unknown, u)
+		}
+	}
+	for _, d := range r.Deprecated {
+		if isNew("deprecated " + d.Key) {
+			fresh.Deprecated = append(fresh.Deprecated, d)
+		}
+	}
+	for _, u := range r.Unresolved {
+		if isNew("unresolved " + u.Key) {
+			fresh.Unresolved = append(fresh.Unresolved, u)
+		}
+	}
+	return fresh, all
 }
 
 // locate returns the node at a path, or nil, and the position of the node or
@@ -127,9 +175,19 @@ func unresolved(list []Unresolved, n *conftree.Node, key string) []Unresolved {
 	return list
 }
 
-// Err returns everything that a strict check refuses: the violations, and
-// the unknown keys within known sections. It unwraps to one
-// *core.ConfigError each.
+// Invalid returns the violations, with which a strict start fails. It
+// unwraps to one *core.ConfigError each.
+func (r Report) Invalid() error {
+	var list []error
+	for _, v := range r.Violations {
+		list = append(list, v)
+	}
+	return errors.Join(list...)
+}
+
+// Err returns everything that a check refuses: the violations, and the
+// unknown keys within known sections, which a start only warns of. It unwraps
+// to one *core.ConfigError each.
 func (r Report) Err() error {
 	var list []error
 	for _, v := range r.Violations {
@@ -137,11 +195,7 @@ func (r Report) Err() error {
 	}
 	for _, u := range r.Unknown {
 		if !u.Section {
-			e := &core.ConfigError{Key: u.Key, Position: u.Position, Problem: "is unknown"}
-			if u.Suggestion != "" {
-				e.Remedy = fmt.Sprintf("did you mean %q?", u.Suggestion)
-			}
-			list = append(list, e)
+			list = append(list, u.problem())
 		}
 	}
 	return errors.Join(list...)

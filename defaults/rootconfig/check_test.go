@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/configschema"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/defaults/rootconfig"
@@ -35,6 +37,7 @@ catalog:
 catalgo: {}
 proxy:
   endpoints: {}
+  token: {$env: PROXY_TOKEN}
 `
 
 func schema(t *testing.T) *configschema.Schema {
@@ -80,15 +83,15 @@ func TestCheck(t *testing.T) {
 	}
 	want := `violation: app-config.yaml:4: config key "backend.baseUrl" is missing; add it, the backend system needs it: The URL at which the app and other backends reach this backend, without a path below it: https://portal.example.com. Required.
 violation: app-config.yaml:6: config key "backend.workingDirectory" must be a string, found an object
+violation: app-config.yaml:8: config key "catalog.token" is missing: the environment variable CATALOG_TOKEN is not set; add it, plugin catalog needs it: How to sign in.
 violation: app-config.yaml:9: config key "catalog.orphanStrategy" is none of the allowed values; use "keep" or "delete"
 violation: app-config.yaml:11: config key "catalog.rules[0].allow[1]" must be a string, found an object
-violation: app-config.yaml:8: config key "catalog.token" is missing: the environment variable CATALOG_TOKEN is not set; add it, plugin catalog needs it: How to sign in.
-unknown: app-config.yaml:13: config key "catalgo" is not read by anything that is installed; did you mean "catalog"?
-unknown: app-config.yaml:14: config key "proxy" is not read by anything that is installed
 unknown: app-config.yaml:5: config key "backend.baseURL" is unknown; did you mean "baseUrl"?
 unknown: app-config.yaml:12: config key "catalog.rules[1].alow" is unknown; did you mean "allow"?
+unknown: app-config.yaml:13: config key "catalgo" is not read by anything that is installed; did you mean "catalog"?
+unknown: app-config.yaml:14: config key "proxy" is not read by anything that is installed
 deprecated: app-config.yaml:9: config key "catalog.orphanStrategy" is deprecated; use catalog.orphans
-unresolved: app-config.yaml:8: config key "catalog.token" has no value: the environment variable CATALOG_TOKEN is not set`
+unresolved: app-config.yaml:16: config key "proxy.token" has no value: the environment variable PROXY_TOKEN is not set`
 	if diff := cmp.Diff(want, strings.Join(lines, "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -97,8 +100,11 @@ unresolved: app-config.yaml:8: config key "catalog.token" has no value: the envi
 		level, _, _ := strings.Cut(strings.TrimPrefix(line, `""=`), " ")
 		levels += level + " "
 	}
-	if want := "ERROR ERROR ERROR ERROR ERROR WARN INFO WARN WARN WARN INFO "; levels != want {
+	if want := "ERROR ERROR ERROR ERROR ERROR WARN WARN WARN INFO WARN INFO "; levels != want {
 		t.Errorf("levels: %s, want %s", levels, want)
+	}
+	if n := len(report.Invalid().(interface{ Unwrap() []error }).Unwrap()); n != 5 {
+		t.Errorf("%d violations, want 5", n)
 	}
 	strict := report.Err()
 	if n := len(strict.(interface{ Unwrap() []error }).Unwrap()); n != 7 {
@@ -110,6 +116,59 @@ unresolved: app-config.yaml:8: config key "catalog.token" has no value: the envi
 	clean := rootconfig.Check(layers(t, "backend: {baseUrl: http://x}"), schema(t))
 	if err := clean.Err(); err != nil {
 		t.Errorf("a valid configuration: %v", err)
+	}
+}
+
+func TestReloadIsChecked(t *testing.T) {
+	t.Parallel()
+	for _, strict := range []bool{false, true} {
+		dir := t.TempDir()
+		main := map[string]string{"app-config.yaml": "backend: {baseUrl: http://x}\nv: first\nextra: 1\n"}
+		write(t, dir, main)
+		out := &logs{got: make(chan string, 1000)}
+		b := backend.New(backend.WithDefaults(
+			rootconfig.NewFactory(rootconfig.Options{Dir: dir, Args: []string{}, Env: []string{}, Strict: strict}), reporter(out),
+		))
+		if err := b.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		config, err := backend.Get(b, core.RootConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		await := func(want string) {
+			t.Helper()
+			for {
+				select {
+				case got := <-out.got:
+					if got == want {
+						return
+					}
+				case <-time.After(30 * time.Second):
+					t.Fatalf("not logged: %s", want)
+				}
+			}
+		}
+		await(`app-config.yaml:3: config key "extra" is not read by anything that is installed`)
+		write(t, dir, map[string]string{"app-config.yaml": "# moved\nbackend: {baseUrl: http://x, workingDirectory: {}, wrokingDirectory: /tmp}\nv: second\nextra: 1\n"})
+		want := "second"
+		if strict {
+			want = "first"
+			await("The configuration cannot be reloaded, the last good one stays in use")
+		} else {
+			await(`app-config.yaml:2: config key "backend.wrokingDirectory" is unknown; did you mean "workingDirectory"?`)
+		}
+		if got, err := config.String("v"); got != want || err != nil {
+			t.Errorf("strict %v: v = %q, %v", strict, got, err)
+		}
+		if err := b.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		out.mu.Lock()
+		if n := strings.Count(out.text.String(), `\"extra\" is not read`); n != 1 {
+			t.Errorf("the unchanged finding was logged %d times", n)
+		}
+		out.mu.Unlock()
 	}
 }
 

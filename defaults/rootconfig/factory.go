@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -76,36 +77,55 @@ func (o Options) sources(instance backend.Instance) []configschema.Source {
 }
 
 // adopt sets the schema, so that the secrets are known from the beginning.
-// Schemas that contradict each other fail a strict start; otherwise the
-// framework's own schema is used, and report says so.
+// A strict start fails if schemas contradict each other.
 func (r *Root) adopt(o Options, instance backend.Instance) error {
-	schema, err := MergeSchemas(o.sources(instance)...)
-	if err != nil {
-		if o.Strict {
-			return err
-		}
-		if schema, err = MergeSchemas(); err != nil {
-			return err
-		}
+	schema, err := mergeTolerant(o.sources(instance))
+	if schema == nil || err != nil && o.Strict {
+		return err
 	}
 	r.SetSchema(schema)
 	if o.Strict {
-		return Check(r, schema).Err()
+		return Check(r, schema).Invalid()
 	}
 	return nil
 }
 
 // report checks the configuration against the schemas of everything that is
-// installed, and logs what it finds.
+// installed, and logs what it finds, now and after changes.
 func (r *Root) report(o Options, instance backend.Instance) {
-	schema, err := MergeSchemas(o.sources(instance)...)
+	schema, err := mergeTolerant(o.sources(instance))
 	if err != nil {
 		r.tell(func(log *slog.Logger) {
-			log.Error("The configuration is not checked, because the schemas of the installed plugins cannot be merged", "error", err)
+			log.Error("The keys of some plugins are not checked, because their configuration schemas cannot be used", "error", err)
 		})
+	}
+	if schema == nil {
 		return
 	}
 	r.SetSchema(schema)
-	found := Check(r, schema)
-	r.tell(found.Log)
+	r.mu.Lock()
+	r.reporting = true
+	r.mu.Unlock()
+	r.logReport()
+}
+
+// mergeTolerant merges schemas. If they contradict each other, it returns
+// the error and the schema of those that fit together, so that one plugin
+// does not keep the secrets of the others from being known.
+func mergeTolerant(sources []configschema.Source) (*configschema.Schema, error) {
+	schema, err := MergeSchemas(sources...)
+	if err == nil {
+		return schema, nil
+	}
+	var fitting []configschema.Source
+	for _, s := range sources {
+		with := append(slices.Clip(fitting), s)
+		if merged, e := MergeSchemas(with...); e == nil {
+			schema, fitting = merged, with
+		}
+	}
+	if schema == nil {
+		schema, _ = MergeSchemas() // the framework's own, which its tests merge
+	}
+	return schema, err
 }

@@ -79,6 +79,54 @@ func TestFactory(t *testing.T) {
 	}
 }
 
+func TestContradictingSchemas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"app-config.yaml": "backend: {baseUrl: http://x}\ncatalog: {token: hush}\nv: {}\n"})
+	odd := backend.NewPlugin("odd", func(*backend.PluginEnv) backend.InitFunc {
+		return func(context.Context) error { return nil }
+	}, core.ConfigSchema(`{"properties":{"backend":{"type":"string"}}}`))
+	for _, strict := range []bool{false, true} {
+		out := &logs{got: make(chan string, 1000)}
+		b := backend.New(backend.WithDefaults(
+			rootconfig.NewFactory(rootconfig.Options{Dir: dir, Args: []string{}, Env: []string{}, Strict: strict}), reporter(out),
+		)).Add(odd, catalog())
+		err := b.Start(t.Context())
+		const contradiction = `configuration schemas contradict each other: plugin odd asks for string at "backend", another one for object`
+		if strict {
+			if err == nil || !strings.Contains(err.Error(), contradiction) {
+				t.Errorf("error = %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := backend.Get(b, core.RootConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(config.Secrets(), " "); got != "hush" {
+			t.Errorf("secrets = %q", got)
+		}
+		for logged := ""; logged != "The keys of some plugins are not checked, because their configuration schemas cannot be used"; {
+			select {
+			case logged = <-out.got:
+			case <-time.After(30 * time.Second):
+				t.Fatal("the contradiction was not logged")
+			}
+		}
+		if err := b.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		out.mu.Lock()
+		if !strings.Contains(out.text.String(), "plugin odd asks for string") {
+			t.Errorf("the contradiction was not logged:\n%s", out.text.String())
+		}
+		out.mu.Unlock()
+	}
+}
+
 func TestStrictFactory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -87,7 +135,7 @@ func TestStrictFactory(t *testing.T) {
 		rootconfig.NewFactory(rootconfig.Options{Dir: dir, Args: []string{}, Env: []string{}, Strict: true}),
 	)).Add(catalog())
 	err := b.Start(t.Context())
-	if err == nil || !strings.Contains(err.Error(), `config key "backend.baseURL" is unknown; did you mean "baseUrl"?`) {
+	if err == nil || !strings.Contains(err.Error(), `app-config.yaml:1: config key "backend.baseUrl" is missing`) {
 		t.Errorf("error = %v", err)
 	}
 }

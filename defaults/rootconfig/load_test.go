@@ -37,7 +37,7 @@ func TestSources(t *testing.T) {
 		{"default files, found from a package of the workspace", below, rootconfig.Options{}, "app-config.yaml app-config.local.yaml: local"},
 		{"one environment", dir, rootconfig.Options{Env: []string{"BACKSTAGE_ENV=production"}}, "app-config.yaml app-config.production.yaml app-config.local.yaml app-config.production.local.yaml: production local"},
 		{"several environments, absent ones skipped", dir, rootconfig.Options{Env: []string{"BACKSTAGE_ENV= eu ,none,"}}, "app-config.yaml app-config.eu.yaml app-config.local.yaml: local"},
-		{"variables", dir, rootconfig.Options{Env: []string{"APP_CONFIG_v=env"}}, "app-config.yaml app-config.local.yaml environment (1 variables): env"},
+		{"variables", dir, rootconfig.Options{Env: []string{"APP_CONFIG_v=env"}}, "app-config.yaml app-config.local.yaml environment (1 variable): env"},
 		{"arguments", below, rootconfig.Options{Args: []string{"run", "--config", "../../other.yaml", "--config=x.yaml"}, Env: []string{"BACKSTAGE_ENV=eu"}}, "other.yaml x.yaml: x"},
 		{"options", dir, rootconfig.Options{ConfigFiles: []string{filepath.Join(dir, "other.yaml")}}, "other.yaml: other"},
 	} {

@@ -41,8 +41,10 @@ type Options struct {
 	// installed as a plugin or module: JSON Schemas of the whole
 	// configuration.
 	Schemas []string
-	// Strict makes a configuration that violates a schema fail the start.
-	// Otherwise the violations are logged, and what reads the value fails.
+	// Strict makes a configuration that violates a schema fail the start, and
+	// keeps the last good one where a change would violate it. Otherwise the
+	// violations are logged, and what reads the value fails. Unknown keys are
+	// no violations: they are logged either way.
 	Strict bool
 }
 
@@ -58,7 +60,7 @@ func Load(ctx context.Context, o Options) (*Root, error) {
 		return nil, err
 	}
 	r := New(layers...)
-	r.loader = l
+	r.loader, r.strict = l, o.Strict
 	return r, nil
 }
 
@@ -256,7 +258,11 @@ func (l *loader) describe() []string {
 		}
 	}
 	if _, count, err := l.env.layer(); err == nil && count > 0 {
-		list = append(list, fmt.Sprintf("environment (%d variables)", count))
+		noun := "variables"
+		if count == 1 {
+			noun = "variable"
+		}
+		list = append(list, fmt.Sprintf("environment (%d %s)", count, noun))
 	}
 	return list
 }

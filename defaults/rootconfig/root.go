@@ -84,6 +84,7 @@ type Root struct {
 
 	current atomic.Pointer[snapshot]
 	loader  *loader // nil for a configuration without files
+	strict  bool    // refuse changes that violate the schema
 
 	updating sync.Mutex // held while the configuration changes and subscribers are told
 
@@ -96,7 +97,9 @@ type Root struct {
 	onSecrets   []func()
 	log         *slog.Logger
 	pending     []func(*slog.Logger) // what happened before there was a logger
-	lastProblem string
+	lastProblem string               // guarded by updating
+	reporting   bool                 // the schema is complete
+	reported    map[string]bool      // findings that were logged
 }
 
 var _ core.ConfigRoot = (*Root)(nil)
@@ -260,6 +263,19 @@ func (r *Root) SetLogger(log *slog.Logger) {
 	}
 }
 
+// logReport logs what a check finds and did not find the last time.
+func (r *Root) logReport() {
+	r.mu.Lock()
+	if r.schema == nil || !r.reporting {
+		r.mu.Unlock()
+		return
+	}
+	fresh, all := check(r.merged(), r.schema).since(r.reported)
+	r.reported = all
+	r.mu.Unlock()
+	r.tell(fresh.Log)
+}
+
 // tell writes to the log, or keeps what is to be written until there is one.
 func (r *Root) tell(write func(*slog.Logger)) {
 	const maxPending = 100
@@ -274,14 +290,23 @@ func (r *Root) tell(write func(*slog.Logger)) {
 	}
 }
 
-// reload loads the files anew. What is broken is logged once, and changes
-// nothing.
-func (r *Root) reload(ctx context.Context) {
+// Reload loads the files now, without waiting for a change to be noticed,
+// for example on a signal. It is not needed while [Root.Watch] runs. What is
+// broken is logged, changes nothing, and is returned. A configuration
+// without files stays as it is.
+func (r *Root) Reload(ctx context.Context) error {
+	if r.loader == nil {
+		return nil
+	}
 	r.updating.Lock()
 	defer r.updating.Unlock()
 	layers, err := r.loader.load(ctx)
 	if ctx.Err() != nil {
-		return
+		return ctx.Err()
+	}
+	next := newSnapshot(layers)
+	if schema := r.Schema(); err == nil && r.strict && schema != nil {
+		err = check(next.merged, schema).Invalid()
 	}
 	if err != nil {
 		if text := err.Error(); text != r.lastProblem {
@@ -290,13 +315,13 @@ func (r *Root) reload(ctx context.Context) {
 				log.Error("The configuration cannot be reloaded, the last good one stays in use", "problems", strings.Split(text, "\n"))
 			})
 		}
-		return
+		return err
 	}
 	recovered := r.lastProblem != ""
 	r.lastProblem = ""
-	before, next := r.merged(), newSnapshot(layers)
-	changed := changedKeys("", before, next.merged, 3)
+	changed := changedKeys("", r.merged(), next.merged, 3)
 	r.install(next)
+	r.logReport()
 	switch {
 	case len(changed) > 0:
 		r.tell(func(log *slog.Logger) { log.Info("The configuration changed", "keys", changed) })
@@ -304,6 +329,7 @@ func (r *Root) reload(ctx context.Context) {
 	case recovered:
 		r.tell(func(log *slog.Logger) { log.Info("The configuration is readable again") })
 	}
+	return nil
 }
 
 // changedKeys names the differing keys down to a depth.

@@ -79,7 +79,7 @@ func (r *Root) Watch(ctx context.Context) error {
 func (r *Root) check(ctx context.Context) {
 	for name, before := range r.loader.files.names() {
 		if !before.equal(r.loader.files.stat(name)) {
-			r.reload(ctx)
+			_ = r.Reload(ctx) // it has logged what is broken
 			return
 		}
 	}

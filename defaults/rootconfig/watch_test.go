@@ -202,6 +202,30 @@ func TestSecretsAccumulate(t *testing.T) {
 	}
 }
 
+func TestReload(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"app-config.yaml": "v: one"})
+	root, err := load(t, dir, rootconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, map[string]string{"app-config.yaml": "v: two"})
+	if err := root.Reload(t.Context()); err != nil {
+		t.Error(err)
+	}
+	write(t, dir, map[string]string{"app-config.yaml": "v: ["})
+	if got := errorText(root.Reload(t.Context()), dir); got != "app-config.yaml:2: is not valid YAML: did not find expected node content while parsing a flow node" {
+		t.Errorf("error = %s", got)
+	}
+	if v, err := root.String("v"); v != "two" || err != nil {
+		t.Errorf("v = %q, %v", v, err)
+	}
+	if err := rootconfig.Static(nil).Reload(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWatchWithoutFiles(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())

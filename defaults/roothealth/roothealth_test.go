@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,9 +77,9 @@ func TestChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		var failure error
-		runs := 0
+		var runs atomic.Int64
 		b, health := start(t, func(h core.HealthService) {
-			h.AddCheck("database", true, func(context.Context) error { runs++; return failure })
+			h.AddCheck("database", true, func(context.Context) error { runs.Add(1); return failure })
 			h.AddCheck("cache", false, func(context.Context) error { return errors.New("cold") })
 			h.AddCheck("broken", false, func(context.Context) error { panic("boom") })
 		})
@@ -86,8 +87,8 @@ func TestChecks(t *testing.T) {
 			t.Errorf("optional checks count for readiness: %s", text(t, got))
 		}
 		failure = errors.New("gone")
-		if got := health.Readiness(ctx); got.Status != 200 || runs != 1 {
-			t.Errorf("within a second the result is kept: %s after %d runs", text(t, got), runs)
+		if got := health.Readiness(ctx); got.Status != 200 || runs.Load() != 1 {
+			t.Errorf("within a second the result is kept: %s after %d runs", text(t, got), runs.Load())
 		}
 		time.Sleep(time.Second) // of the bubble
 		got := health.Readiness(ctx)
@@ -117,9 +118,10 @@ func TestAHangingCheckIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		runs, goOn := 0, make(chan struct{})
+		var runs atomic.Int64
+		goOn := make(chan struct{})
 		b, health := start(t, func(h core.HealthService) {
-			h.AddCheck("stuck", true, func(context.Context) error { runs++; <-goOn; return nil })
+			h.AddCheck("stuck", true, func(context.Context) error { runs.Add(1); <-goOn; return nil })
 		})
 		begin := time.Now()
 		for range 2 {
@@ -130,8 +132,8 @@ func TestAHangingCheckIsLeftBehind(t *testing.T) {
 		if took := time.Since(begin); took != 4*time.Second {
 			t.Errorf("took %s", took)
 		}
-		if runs != 1 {
-			t.Errorf("%d runs hang", runs)
+		if n := runs.Load(); n != 1 {
+			t.Errorf("%d runs hang", n)
 		}
 		close(goOn)
 		synctest.Wait()

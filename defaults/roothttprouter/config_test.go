@@ -342,3 +342,14 @@ func TestUnparsableTimeoutIsIgnored(t *testing.T) {
 		t.Errorf("no warning:\n%s", s.log)
 	}
 }
+
+func TestAStopThatWouldBeCutShortIsToldAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := start(t, "backend:\n", roothttprouter.WithDrainTimeout(time.Hour))
+	if !strings.Contains(s.log.String(), "backend.startup.hookTimeout") {
+		t.Errorf("no warning:\n%s", s.log)
+	}
+	if s := start(t, "backend:\n  lifecycle: {serverShutdownDelay: 1ms}"); strings.Contains(s.log.String(), "hookTimeout") {
+		t.Errorf("a warning without need:\n%s", s.log)
+	}
+}

@@ -58,8 +58,9 @@ func NewFactory(opts ...Option) backend.ServiceFactory {
 	return backend.NewRootServiceFactory(core.RootHTTPRouter, func(env *backend.RootEnv) backend.MakeFunc[core.HTTPRoot] {
 		config, log := core.RootConfig.From(env), core.RootLogger.From(env)
 		lifecycle, health := core.RootLifecycle.From(env), core.RootHealth.From(env)
+		policy := core.StartupPolicy.From(env)
 		return func(ctx context.Context) (core.HTTPRoot, error) {
-			return New(ctx, Dependencies{Config: config(), Log: log(), Lifecycle: lifecycle(), Health: health()}, opts...)
+			return New(ctx, Dependencies{Config: config(), Log: log(), Lifecycle: lifecycle(), Health: health(), Policy: policy()}, opts...)
 		}
 	})
 }

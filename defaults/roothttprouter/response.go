@@ -59,6 +59,9 @@ func (w *response) Unwrap() http.ResponseWriter { return w.inner }
 // Sent implements [answer.Writer].
 func (w *response) Sent() bool { return w.committed || w.hijacked }
 
+// Status implements [answer.Writer].
+func (w *response) Status() int { return w.status }
+
 // Discard implements [answer.Writer].
 func (w *response) Discard() {
 	if !w.Sent() {

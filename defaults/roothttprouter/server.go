@@ -19,6 +19,7 @@ import (
 	"github.com/flytower/flytower/internal/answer"
 	"github.com/flytower/flytower/internal/ratelimit"
 	"github.com/flytower/flytower/internal/requestmemo"
+	"github.com/flytower/flytower/internal/routes"
 )
 
 // Dependencies are what a server needs.
@@ -27,6 +28,8 @@ type Dependencies struct {
 	Log       *slog.Logger
 	Lifecycle backend.RootLifecycle
 	Health    core.HealthService
+	// Policy bounds the stop; the server warns if it needs longer.
+	Policy backend.StartupPolicy
 }
 
 // Server is the HTTP server of a backend.
@@ -127,6 +130,7 @@ func (s *Server) configure() (closeStore func(), err error) {
 	if s.shutdownDelay, err = c.DurationOr("backend.lifecycle.serverShutdownDelay", s.shutdownDelay); err != nil {
 		return nil, err
 	}
+	s.checkStopLimits()
 	limiter, closeStore, err := ratelimit.Root(c, s.Log)
 	if err != nil {
 		return nil, err
@@ -142,6 +146,21 @@ func (s *Server) configure() (closeStore func(), err error) {
 		s.keepAlive = []string{"timeout=" + strconv.Itoa(int(s.limits.keepAlive/time.Second))}
 	}
 	return closeStore, nil
+}
+
+// checkStopLimits warns if the stop would be cut short.
+func (s *Server) checkStopLimits() {
+	hook, stop := s.Policy.HookTimeout, s.Policy.StopTimeout
+	if hook <= 0 {
+		hook = backend.DefaultHookTimeout
+	}
+	if stop <= 0 {
+		stop = backend.DefaultStopTimeout
+	}
+	if need := s.shutdownDelay + s.drainTimeout; need > hook || need >= stop {
+		s.Log.Warn("A stop may cut requests off: raise backend.startup.hookTimeout and backend.startup.stopTimeout above the time that the server needs, or lower backend.lifecycle.serverShutdownDelay",
+			"needs", need, "hookTimeout", hook, "stopTimeout", stop)
+	}
 }
 
 type connectionKey struct{}
@@ -338,8 +357,12 @@ func countHeaders(h http.Header) (n int) {
 
 // route serves what is mounted.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	r = requestmemo.With(r)
 	path := r.URL.EscapedPath()
+	if !strings.HasPrefix(path, "/") || routes.HasDotSegment(path) {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	r = requestmemo.With(r)
 	if m, rest := s.mounts.find(path); m != nil {
 		m.handler.ServeHTTP(w, m.strip(r, rest))
 		return

@@ -19,10 +19,11 @@ type localState struct {
 
 // runLocal runs a task in this instance until the plugin stops.
 func (s *scheduler) runLocal(ctx context.Context, w *worker) error {
+	triggered := false
 	if w.plan.delay > 0 {
-		w.pause(ctx, s.clock, s.clock().Add(w.plan.delay))
+		triggered = w.pause(ctx, s.clock, s.clock().Add(w.plan.delay))
 	}
-	if w.plan.manual() {
+	if w.plan.manual() && !triggered {
 		w.idle(time.Time{})
 		w.pause(ctx, s.clock, time.Time{})
 	}
@@ -66,8 +67,8 @@ func (w *worker) idle(next time.Time) {
 }
 
 // pause waits until a time, forever if it is zero, or until the task is
-// triggered, or the plugin stops.
-func (w *worker) pause(ctx context.Context, clock func() time.Time, until time.Time) {
+// triggered, which it reports, or the plugin stops.
+func (w *worker) pause(ctx context.Context, clock func() time.Time, until time.Time) (triggered bool) {
 	var at <-chan time.Time
 	if !until.IsZero() {
 		t := time.NewTimer(until.Sub(clock()))
@@ -75,10 +76,12 @@ func (w *worker) pause(ctx context.Context, clock func() time.Time, until time.T
 		at = t.C
 	}
 	select {
-	case <-ctx.Done():
 	case <-w.wake:
+		return true
+	case <-ctx.Done():
 	case <-at:
 	}
+	return false
 }
 
 func (w *worker) triggerLocal() error {

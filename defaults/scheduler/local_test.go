@@ -28,6 +28,7 @@ func TestLocalTasksKeepTime(t *testing.T) {
 		"cron":                {core.Schedule{Frequency: core.Frequency{Cron: "30 * * * * *"}}, 0, []time.Duration{0, 30 * time.Second, 90 * time.Second}},
 		"timeout":             {core.Schedule{Frequency: core.Frequency{Every: time.Minute}, Timeout: 5 * time.Second}, time.Hour, []time.Duration{0, time.Minute}},
 		"manual":              {core.Schedule{Frequency: core.Frequency{Manual: true}}, 0, nil},
+		"manual, delayed":     {core.Schedule{Frequency: core.Frequency{Manual: true}, InitialDelay: time.Hour}, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -426,6 +426,29 @@ func TestOneRunnerPerRun(t *testing.T) {
 	})
 }
 
+// On a server, its clock counts, not those of the instances.
+func TestWrongClocksDoNotMatter(t *testing.T) {
+	t.Parallel()
+	db := testdb.NewPostgres(t)
+	wrong := func(d time.Duration) scheduler.Option {
+		return scheduler.WithClock(func() time.Time { return time.Now().Add(d) })
+	}
+	fast, slow := start(t, db.Service, wrong(5*time.Hour)), start(t, db.Service, wrong(-5*time.Hour))
+	task, begun, end := signal()
+	for _, in := range []*instance{fast, slow} {
+		in.schedule(t, "a", hourly, task)
+	}
+	if run := <-begun; run.Fence != 1 {
+		t.Errorf("fence %d", run.Fence)
+	}
+	end <- nil
+	got := slow.await(t, "the end", ended)
+	at, err := time.Parse("2006-01-02T15:04:05.000-07:00", fmt.Sprint(got["startsAt"]))
+	if err != nil || time.Until(at).Round(5*time.Minute) != time.Hour {
+		t.Errorf("next run at %v, %v; want it in an hour", at, err)
+	}
+}
+
 func TestSurvivesLostConnections(t *testing.T) {
 	t.Parallel()
 	db := testdb.NewPostgres(t)

@@ -81,8 +81,8 @@ func fromHere(r *http.Request) bool {
 			return false
 		}
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
+	host, port, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil || port == "0" { // no connection has this port: the address was made up
 		return false
 	}
 	address, err := netip.ParseAddr(host)

@@ -99,7 +99,7 @@ func TestErrors(t *testing.T) {
 	if failed.InstrumentationScope.Name != "mine" {
 		t.Errorf("scope %s", failed.InstrumentationScope.Name)
 	}
-	if len(got[1].Events) != 1 || got[1].Events[0].Name != "exception" {
+	if len(got[1].Events) != 1 || got[1].Events[0].Name != "exception" || got[1].Status.Description != "panic" {
 		t.Errorf("span of the panic: %+v", got[1])
 	}
 }

@@ -26,6 +26,8 @@ type Writer interface {
 	http.ResponseWriter
 	// Sent reports whether the client may have seen a part of the answer.
 	Sent() bool
+	// Status returns the status of the answer, 0 as long as there is none.
+	Status() int
 	// Discard drops the status and the body that were written but not sent.
 	Discard()
 }
@@ -126,29 +128,51 @@ func find(w http.ResponseWriter) Writer {
 	}
 }
 
-type tracker struct {
-	http.ResponseWriter
-	sent bool
+// Status returns the status that a client sees of an answer that has ended,
+// if w is or wraps a [Writer], and otherwise 0.
+func Status(w http.ResponseWriter) int {
+	aw := find(w)
+	switch {
+	case aw == nil:
+		return 0
+	case aw.Status() == 0:
+		return http.StatusOK
+	default:
+		return aw.Status()
+	}
 }
 
-func (t *tracker) Sent() bool { return t.sent }
-func (t *tracker) Discard()   {}
+type tracker struct {
+	http.ResponseWriter
+	sent   bool
+	status int
+}
+
+func (t *tracker) Sent() bool  { return t.sent }
+func (t *tracker) Status() int { return t.status }
+func (t *tracker) Discard()    {}
+
+func (t *tracker) send(status int) {
+	if !t.sent {
+		t.sent, t.status = true, status
+	}
+}
 
 func (t *tracker) WriteHeader(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-		t.sent = true
+		t.send(status)
 	}
 	t.ResponseWriter.WriteHeader(status)
 }
 
 func (t *tracker) Write(p []byte) (int, error) {
-	t.sent = true
+	t.send(http.StatusOK)
 	return t.ResponseWriter.Write(p)
 }
 
 // FlushError sends what was written.
 func (t *tracker) FlushError() error {
-	t.sent = true
+	t.send(http.StatusOK)
 	return http.NewResponseController(t.ResponseWriter).Flush()
 }
 
@@ -158,7 +182,9 @@ func (t *tracker) Flush() { _ = t.FlushError() } // the next write meets the sam
 // Hijack hands the connection over.
 func (t *tracker) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
 	c, rw, err = http.NewResponseController(t.ResponseWriter).Hijack()
-	t.sent = t.sent || err == nil
+	if err == nil {
+		t.send(http.StatusSwitchingProtocols)
+	}
 	return c, rw, err
 }
 

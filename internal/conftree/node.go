@@ -198,7 +198,9 @@ func Equal(a, b *Node) bool {
 
 // Merge lays over on base: objects merge member by member, everything else
 // of over replaces what base has, and null hides it. Members of over come
-// first. An absent node of over changes nothing where base has a value.
+// first. An absent node of over changes nothing where base has a value. A
+// merged object stands where over has it, or where base has it if over has no
+// lines, as the environment has none.
 // Neither argument changes; either may be nil.
 func Merge(base, over *Node) *Node {
 	switch {
@@ -215,6 +217,9 @@ func Merge(base, over *Node) *Node {
 		Kind: Object, Pos: over.Pos,
 		names:   make([]string, 0, len(over.names)+len(base.names)),
 		members: make(map[string]*Node, len(over.names)+len(base.names)),
+	}
+	if merged.Pos.Line == 0 {
+		merged.Pos = base.Pos
 	}
 	for _, name := range over.names {
 		merged.Set(name, Merge(base.members[name], over.members[name]))

@@ -16,7 +16,15 @@ import (
 	"time"
 
 	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
+)
+
+var (
+	_ core.HTTPAuthService     = Tokens(nil)
+	_ core.Router              = (*Router)(nil)
+	_ core.PluginClientService = (*Client)(nil)
+	_ backend.RootLifecycle    = (*Lifecycle)(nil)
 )
 
 // Tokens are the bearer tokens that exist; it is a [core.HTTPAuthService].

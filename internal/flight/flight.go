@@ -55,10 +55,13 @@ func (g *Group[K, V]) Do(ctx context.Context, key K, fn func(context.Context) (V
 			var zero V
 			return zero, ctx.Err()
 		}
-		if errors.Is(c.err, errLeaderLeft) && ctx.Err() == nil {
-			continue
+		if !errors.Is(c.err, errLeaderLeft) {
+			return c.v, c.err
 		}
-		return c.v, c.err
+		if ctx.Err() != nil {
+			var zero V
+			return zero, ctx.Err()
+		}
 	}
 }
 

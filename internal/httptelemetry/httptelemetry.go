@@ -6,15 +6,19 @@
 //	handler = telemetry.Middleware("catalog")(handler)
 //	client := &http.Client{Transport: telemetry.Transport(http.DefaultTransport)}
 //
-// The router names the route that matched with [SetRoute]: paths themselves
-// are no attributes, because there is no end of them.
+// Routes are known by the pattern that the router leaves in the request, or
+// that it names with [SetRoute]: paths themselves are no attributes, because
+// there is no end of them.
 package httptelemetry
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +74,19 @@ func SetRoute(ctx context.Context, route string) {
 	}
 }
 
+// nameRoute takes the route from the pattern of a mux ("GET /entities/{uid}"),
+// unless the router has named it.
+func nameRoute(ctx context.Context, pattern string) {
+	holder, ok := ctx.Value(routeKey{}).(*atomic.Pointer[string])
+	if !ok {
+		return
+	}
+	if _, path, hasMethod := strings.Cut(pattern, " "); hasMethod {
+		pattern = strings.TrimLeft(path, " \t")
+	}
+	holder.CompareAndSwap(nil, &pattern)
+}
+
 const pluginAttribute = "backstage.plugin.id"
 
 // Begin measures the answer to r by a plugin ("" for the server itself). The
@@ -112,12 +129,16 @@ func (h *HTTP) Middleware(plugin string) func(http.Handler) http.Handler {
 			recorder := &recorder{ResponseWriter: w}
 			finished := false
 			defer func() {
+				if measured.Pattern != "" {
+					nameRoute(measured.Context(), measured.Pattern)
+				}
 				status := recorder.status
 				switch {
-				case !finished:
-					status = http.StatusInternalServerError // the handler panicked
-				case status == 0:
+				case status != 0:
+				case finished:
 					status = http.StatusOK
+				default:
+					status = http.StatusInternalServerError // the handler panicked
 				}
 				end(status)
 			}()
@@ -155,6 +176,15 @@ func (r *recorder) Write(p []byte) (int, error) {
 
 // Flush flushes the writer below, for handlers that ask for http.Flusher.
 func (r *recorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }
+
+// Hijack hands the connection over; what follows is no HTTP any more.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil && r.status == 0 {
+		r.status = http.StatusSwitchingProtocols
+	}
+	return conn, rw, err
+}
 
 // Transport measures the requests that base sends, and tells the receivers
 // which trace they belong to.

@@ -79,20 +79,22 @@ func TestRequestsAreMeasuredByRoute(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, r.PathValue("id"))
 	})
+	mux.HandleFunc("GET /named-by-mux/{id}", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /broken", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	mux.HandleFunc("GET /panic", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	server := httptest.NewServer(f.Middleware("demo")(mux))
 	defer server.Close()
 	client := &http.Client{Transport: f.Transport(server.Client().Transport)}
-	for _, path := range []string{"/things/1", "/things/2", "/broken", "/nowhere", "/panic"} {
+	for _, path := range []string{"/things/1", "/things/2", "/named-by-mux/1", "/broken", "/nowhere", "/panic"} {
 		if resp, err := client.Get(server.URL + path); err == nil {
 			resp.Body.Close()
 		}
 	}
 	server.Close() // waits for the handlers
 	want := []string{
-		"backstage.plugin.id=demo error.type=500 http.request.method=GET http.response.status_code=500",
-		"backstage.plugin.id=demo error.type=502 http.request.method=GET http.response.status_code=502",
+		"backstage.plugin.id=demo error.type=500 http.request.method=GET http.response.status_code=500 http.route=/panic",
+		"backstage.plugin.id=demo http.request.method=GET http.response.status_code=200 http.route=/named-by-mux/{id}",
+		"backstage.plugin.id=demo error.type=502 http.request.method=GET http.response.status_code=502 http.route=/broken",
 		"backstage.plugin.id=demo http.request.method=GET http.response.status_code=404",
 		"backstage.plugin.id=demo http.request.method=GET http.response.status_code=200 http.route=/things/{id}",
 	}

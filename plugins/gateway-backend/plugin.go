@@ -52,7 +52,7 @@ func New(opts ...Option) backend.Feature {
 			for _, p := range instance().Status().Plugins {
 				g.installed[p.ID] = true
 			}
-			if err := root().Use("/api/:pluginId", g); err != nil {
+			if err := root().Use(mountPath, g); err != nil {
 				return err
 			}
 			return lifecycle().OnStop("gateway", func(context.Context) error { g.close(); return nil })

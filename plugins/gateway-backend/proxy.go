@@ -19,6 +19,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/httptelemetry"
 )
 
 const (
@@ -72,9 +73,14 @@ func (g *gateway) close() {
 
 var pluginID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// ServeHTTP forwards a request for /api/:pluginId, of which it sees what is
+// mountPath is below which the gateway answers; paths of plugins that are
+// installed here come first.
+const mountPath = "/api/:pluginId"
+
+// ServeHTTP forwards a request for the mount path, of which it sees what is
 // below.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	httptelemetry.SetRoute(r.Context(), mountPath)
 	plugin := r.PathValue("pluginId")
 	if !pluginID.MatchString(plugin) || g.installed[plugin] {
 		w.WriteHeader(http.StatusNotFound)

@@ -221,6 +221,58 @@ func TestKilledReplicaLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// The same with a SQLite file. The victim never gets past the statement that
+// counts for ever; that it holds the lock of the file says that it has begun.
+func TestKilledProcessLeavesNothingBehindInAFile(t *testing.T) {
+	t.Parallel()
+	if path := os.Getenv("FLYTOWER_MIGRATE_FILE"); path != "" {
+		db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Fatal(migrate.Up(t.Context(), db, core.SQLite, core.Migrations{FS: files("0001_a", os.Getenv("FLYTOWER_MIGRATE_STEP"))}, migrate.Options{}))
+	}
+	const forever = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+	for name, step := range map[string]string{"first": forever + ";" + first, "last": first + second + ";" + forever} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := testdb.NewSQLite(t)
+			victim := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledProcessLeavesNothingBehindInAFile$")
+			victim.Env = append(os.Environ(), "FLYTOWER_MIGRATE_FILE="+db.DSN, "FLYTOWER_MIGRATE_STEP="+step)
+			if err := victim.Start(); err != nil {
+				t.Fatal(err)
+			}
+			impatient, err := sql.Open("sqlite", "file:"+db.DSN+"?_txlock=immediate&_pragma=busy_timeout(0)")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer impatient.Close()
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+				tx, err := impatient.BeginTx(t.Context(), nil)
+				if core.IsRetryable(err) {
+					break
+				}
+				if err == nil {
+					err = tx.Rollback()
+				}
+				if err != nil || time.Now().After(deadline) {
+					t.Fatalf("the victim takes no lock: %v", err)
+				}
+			}
+			if err := victim.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = victim.Wait() // it was killed
+			if err := up(t, db, files("0001_a", first, "0002_b", second)); err != nil {
+				t.Fatal(err)
+			}
+			if got := count(t, db.DB, "a"); got != 2 {
+				t.Errorf("%d rows, want 2", got)
+			}
+		})
+	}
+}
+
 func TestLostConnectionLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	dsn := testdb.Postgres(t)
