@@ -67,7 +67,8 @@ func New(opts ...Option) *backend.Backend {
 		opt(&o)
 	}
 	o.config.Schemas = append(slices.Clone(o.config.Schemas), ConfigSchemas()...)
-	return backend.New(append([]backend.Option{backend.WithDefaults(Defaults(o.config)...)}, o.backend...)...)
+	b := backend.New(append([]backend.Option{backend.WithDefaults(Defaults(o.config)...)}, o.backend...)...)
+	return b.Add(telemetry.MeasureHTTP)
 }
 
 // Defaults returns the default factory of every core service.

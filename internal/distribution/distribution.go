@@ -8,6 +8,7 @@ import (
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/command"
+	"github.com/flytower/flytower/defaults/telemetry/otlp"
 	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
 	catalogmodulescaffolderentitymodel "github.com/flytower/flytower/plugins/catalog-backend-module-scaffolder-entity-model"
 	gatewaybackend "github.com/flytower/flytower/plugins/gateway-backend"
@@ -19,6 +20,7 @@ func Features() []backend.Feature {
 		catalogbackend.Plugin,
 		catalogmodulescaffolderentitymodel.Module,
 		gatewaybackend.Plugin,
+		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
 	}
 }
 
