@@ -24,7 +24,7 @@ func (f feature) String() string { return f.pkg + "." + f.name }
 // returns. Where there is none, a note says what to add.
 func (p *Project) list(features ...feature) (Result, error) {
 	var result Result
-	name, err := p.findList()
+	name, err := listBelow(filepath.Join(p.Root, filepath.FromSlash(p.Base)))
 	if err != nil {
 		return result, err
 	}
@@ -61,10 +61,11 @@ func (p *Project) list(features ...feature) (Result, error) {
 	return result, nil
 }
 
-// findList returns the file that has the list, "" if there is none.
-func (p *Project) findList() (string, error) {
+// listBelow returns the file that has the list of the backend in a folder, ""
+// if there is none.
+func listBelow(dir string) (string, error) {
 	for _, folder := range []string{".", "internal/distribution"} {
-		files, err := filepath.Glob(filepath.Join(p.Root, filepath.FromSlash(folder), "*.go"))
+		files, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(folder), "*.go"))
 		if err != nil {
 			return "", err
 		}

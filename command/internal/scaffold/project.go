@@ -17,42 +17,71 @@ type Project struct {
 	Root string
 	// Module is the path of the module.
 	Module string
-	// Plugins is the folder that plugins are in, relative to Root: "plugins",
-	// or "" where they are at the root.
+	// Base is the folder of the backend, relative to Root, with slashes: the
+	// nearest one that has a list of features or a folder plugins, since a
+	// module may have several.
+	Base string
+	// Plugins is the folder that plugins are in, relative to Root.
 	Plugins string
 }
 
 // Open finds the project that a folder is in.
 func Open(ctx context.Context, dir string) (*Project, error) {
-	root, err := filepath.Abs(dir)
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	for ; ; root = filepath.Dir(root) {
-		_, err := os.Stat(filepath.Join(root, "go.mod"))
+	base := ""
+	for at := dir; ; at = filepath.Dir(at) {
+		if base == "" && isBase(at) {
+			base = at
+		}
+		_, err := os.Stat(filepath.Join(at, "go.mod"))
 		if err == nil {
-			break
+			return open(ctx, at, base)
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return nil, err
 		}
-		if root == filepath.Dir(root) {
+		if at == filepath.Dir(at) {
 			return nil, fmt.Errorf("%s is not in a Go module; write a backend first (new backend NAME), or name its folder with --dir", dir)
 		}
 	}
+}
+
+func open(ctx context.Context, root, base string) (*Project, error) {
 	m, err := readModFile(ctx, root)
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{Root: root, Module: m.Module.Path, Plugins: "plugins"}
-	p.Plugins, err = layout(root)
-	return p, err
+	if base == "" {
+		base = root
+	}
+	folder, err := layout(base)
+	if err != nil {
+		return nil, err
+	}
+	rel, err := filepath.Rel(root, base)
+	if err != nil {
+		return nil, err
+	}
+	rel = filepath.ToSlash(rel)
+	return &Project{Root: root, Module: m.Module.Path, Base: rel, Plugins: path.Join(rel, folder)}, nil
 }
 
-// layout returns the folder that plugins are in: plugins, unless some are at
-// the root already.
-func layout(root string) (string, error) {
-	entries, err := os.ReadDir(root)
+// isBase reports whether a folder has a backend.
+func isBase(dir string) bool {
+	if info, err := os.Stat(filepath.Join(dir, "plugins")); err == nil && info.IsDir() {
+		return true
+	}
+	name, err := listBelow(dir)
+	return err == nil && name != ""
+}
+
+// layout returns the folder that plugins are in: plugins, unless some are
+// beside it already.
+func layout(base string) (string, error) {
+	entries, err := os.ReadDir(base)
 	if err != nil {
 		return "", err
 	}
@@ -145,7 +174,7 @@ func (p *Project) AddService(id string) (Result, error) {
 	if err := checkID("service", id); err != nil {
 		return Result{}, err
 	}
-	folder := path.Join("services", id)
+	folder := path.Join(p.Base, "services", id)
 	v := values{
 		Framework: Framework, ID: id, Package: packageName(id, ""), Path: p.importPath(folder),
 		ServiceID: path.Base(p.Module) + "." + configKey(id), ConfigKey: configKey(id),

@@ -72,9 +72,14 @@ func TestLayouts(t *testing.T) {
 		there map[string]string
 		want  string // the folder of the plugin b
 	}{
-		"nothing yet":      {nil, "plugins/b-backend"},
-		"folder plugins":   {map[string]string{"plugins/a-backend/a.go": "package abackend\n", "x-node/x.go": "package xnode\n"}, "plugins/b-backend"},
-		"flat":             {map[string]string{"a-backend/a.go": "package abackend\n"}, "b-backend"},
+		"nothing yet":    {nil, "plugins/b-backend"},
+		"folder plugins": {map[string]string{"plugins/a-backend/a.go": "package abackend\n", "x-node/x.go": "package xnode\n"}, "plugins/b-backend"},
+		"flat":           {map[string]string{"a-backend/a.go": "package abackend\n"}, "b-backend"},
+		"one of several": {map[string]string{
+			"plugins/a-backend/a.go": "package abackend\n",
+			"deep/features.go":       "package main\n\nfunc features() []any { return []any{} }\n",
+			"deep/below/notes.txt":   "",
+		}, "deep/plugins/b-backend"},
 		"flat with a node": {map[string]string{"a-node/a.go": "package anode\n"}, "b-backend"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,6 +99,9 @@ func TestLayouts(t *testing.T) {
 			}
 			if !slices.Contains(result.Files, test.want+"/plugin.go") {
 				t.Errorf("wrote %v", result.Files)
+			}
+			if slices.Contains(result.Files, "deep/features.go") {
+				return
 			}
 			if len(result.Notes) != 1 || !strings.Contains(result.Notes[0], `Add bbackend.Plugin (import "example.com/p/`+test.want+`")`) {
 				t.Errorf("notes: %v", result.Notes)
