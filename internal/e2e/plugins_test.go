@@ -23,6 +23,7 @@ var testPlugins = map[string]backend.Feature{
 	"faulty":    faulty,
 	"stillborn": stillborn,
 	"slow":      slow,
+	"migrator":  migrator,
 	"duplicate": catalogbackend.Plugin,
 }
 
@@ -159,5 +160,15 @@ var slow = backend.NewPlugin("slow", func(env *backend.PluginEnv) backend.InitFu
 			}
 		})
 		return nil
+	}
+})
+
+// migrator has a migration that takes two seconds.
+var migrator = backend.NewPlugin("migrator", func(env *backend.PluginEnv) backend.InitFunc {
+	database := core.Database.From(env)
+	return func(ctx context.Context) error {
+		return database().Migrate(ctx, core.Migrations{FS: fstest.MapFS{
+			"postgres/0001_slow.sql": &fstest.MapFile{Data: []byte(`CREATE TABLE things (id int); INSERT INTO things VALUES (1); SELECT pg_sleep(2); CREATE INDEX ON things (id);`)},
+		}})
 	}
 })
