@@ -24,6 +24,7 @@ var testPlugins = map[string]backend.Feature{
 	"stillborn": stillborn,
 	"slow":      slow,
 	"migrator":  migrator,
+	"guarded":   guarded,
 	"duplicate": catalogbackend.Plugin,
 }
 
@@ -170,5 +171,14 @@ var migrator = backend.NewPlugin("migrator", func(env *backend.PluginEnv) backen
 		return database().Migrate(ctx, core.Migrations{FS: fstest.MapFS{
 			"postgres/0001_slow.sql": &fstest.MapFile{Data: []byte(`CREATE TABLE things (id int); INSERT INTO things VALUES (1); SELECT pg_sleep(2); CREATE INDEX ON things (id);`)},
 		}})
+	}
+})
+
+// guarded answers those who present a token.
+var guarded = backend.NewPlugin("guarded", func(env *backend.PluginEnv) backend.InitFunc {
+	router := core.HTTPRouter.From(env)
+	return func(context.Context) error {
+		router().HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "come in") })
+		return nil
 	}
 })

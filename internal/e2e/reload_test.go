@@ -42,12 +42,10 @@ discovery:
 	}
 	one, two := elsewhere(t, 1), elsewhere(t, 2)
 	first := config("token-number-one", "info", one)
-	p := launch(t, setup{added: "caller,faulty", args: []string{"--plugins", "caller,faulty"}, config: first}).ready()
+	p := launch(t, setup{added: "caller,guarded", args: []string{"--plugins", "caller,guarded"}, config: first}).ready()
 
-	// A route that wants credentials.
-	const protected = "/api/faulty/.backstage/scheduler/v1/tasks"
 	allowed := func(token string) error {
-		if a := p.get(protected, token); a.status != http.StatusOK {
+		if a := p.get("/api/guarded/", token); a.status != http.StatusOK {
 			return errors.New(a.String())
 		}
 		return nil
