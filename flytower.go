@@ -4,7 +4,11 @@
 //	func main() {
 //		b := flytower.New()
 //		b.Add(catalogbackend.Plugin, greeter.Plugin)
-//		os.Exit(backend.ExitCode(b.Run(context.Background())))
+//		err := b.Run(context.Background())
+//		if err != nil {
+//			fmt.Fprintln(os.Stderr, err)
+//		}
+//		os.Exit(backend.ExitCode(err))
 //	}
 //
 // Adding a factory for a service replaces its default. Package command gives

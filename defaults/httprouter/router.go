@@ -249,13 +249,7 @@ func (r *Router) admit(w http.ResponseWriter, req *http.Request, path string) er
 		return r.serveKeys(w, req)
 	}
 	if err := r.gate.pass(req); err != nil {
-		if req.Context().Err() != nil {
-			return err // nobody is left to be told more
-		}
-		return answerTo(err, func() bool {
-			c, err := r.HTTPAuth.Credentials(req, core.Allow{User: true, Service: true})
-			return err == nil && !c.IsNone()
-		})
+		return err
 	}
 	who, err := r.authorize(req, path)
 	if err != nil {

@@ -78,7 +78,7 @@ func (h *healthRoutes) serve(w http.ResponseWriter, r *http.Request) bool {
 	case "readiness":
 		result = h.service.Readiness(r.Context())
 	case "detail":
-		if h.detail == "off" || h.detail == "loopback" && !fromThisMachine(r) {
+		if h.detail == "off" || h.detail == "loopback" && !thismachine.AsksOutsidePages(r) {
 			w.WriteHeader(http.StatusNotFound)
 			return true
 		}
@@ -96,10 +96,4 @@ func (h *healthRoutes) serve(w http.ResponseWriter, r *http.Request) bool {
 	}
 	apierr.WriteJSON(w, result.Status, result.Payload)
 	return true
-}
-
-// fromThisMachine reports whether the request was made on this machine, for
-// it, and not by a web page of another site.
-func fromThisMachine(r *http.Request) bool {
-	return thismachine.Asks(r) && r.Header["Origin"] == nil && r.Header["Referer"] == nil
 }

@@ -174,7 +174,9 @@ func (s *Server) start(secure bool, closeStore func()) error {
 		IdleTimeout:    s.limits.keepAlive + time.Second,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       log.New(serverLog{s.Log}, "", 0),
-		ConnContext:    s.connContext,
+		// "OPTIONS *" takes the way of every request: it is limited and logged.
+		DisableGeneralOptionsHandler: true,
+		ConnContext:                  s.connContext,
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

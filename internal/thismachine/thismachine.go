@@ -41,3 +41,9 @@ func Asks(r *http.Request) bool {
 	to, err := netip.ParseAddr(host)
 	return err == nil && to.Unmap().IsLoopback()
 }
+
+// AsksOutsidePages is Asks for what is meant for programs: it refuses
+// requests that a web page has a browser send, whatever page that is.
+func AsksOutsidePages(r *http.Request) bool {
+	return r.Header["Origin"] == nil && r.Header["Referer"] == nil && Asks(r)
+}
