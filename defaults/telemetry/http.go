@@ -34,7 +34,17 @@ type measuredRoot struct {
 // Use mounts the measured handler.
 func (m *measuredRoot) Use(path string, h http.Handler) error {
 	if plugin, ok := strings.CutPrefix(path, "/api/"); ok {
-		h = m.instruments.Middleware(plugin)(h)
+		h = &measured{m.instruments.Middleware(plugin)(h), h}
 	}
 	return m.HTTPRoot.Use(path, h)
 }
+
+// measured is a handler that tells which one it measures, which may know its
+// routes.
+type measured struct {
+	http.Handler
+	inner http.Handler
+}
+
+// Unwrap returns the handler that is measured.
+func (m *measured) Unwrap() http.Handler { return m.inner }
