@@ -248,11 +248,6 @@ func (t *tx) saveFinals(finals []final) error {
 	var rows []searchRow
 	for i, f := range finals {
 		ids[i] = f.id
-		b := t.build()
-		b.Write("UPDATE entity SET final = ", b.Arg(f.entity), ", final_hash = ", b.Arg(f.hash), ", updated_at = ", sqltext.ID(t.now), " WHERE id = ", sqltext.ID(f.id))
-		if _, err := t.exec(b); err != nil {
-			return err
-		}
 		for _, r := range f.rows {
 			if r.Derived {
 				continue // it follows from the row of the item
@@ -266,6 +261,10 @@ func (t *tx) saveFinals(finals []final) error {
 			}
 			rows = append(rows, s)
 		}
+	}
+	if err := updateRows(t, "final = n.column2, final_hash = n.column3, updated_at = "+sqltext.ID(t.now), finals,
+		func(f final) (int64, []any) { return f.id, []any{f.entity, f.hash} }); err != nil {
+		return err
 	}
 	if err := t.forIDs("DELETE FROM search WHERE entity_id IN ", ids, ""); err != nil {
 		return err

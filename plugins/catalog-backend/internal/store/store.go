@@ -111,6 +111,18 @@ func (t *tx) run(statements ...string) error {
 	return nil
 }
 
+// manyRows is how many rows a temporary table has to have for the planner to
+// be told about them.
+const manyRows = 2000
+
+// analyze tells the planner of PostgreSQL what is in a temporary table.
+func (t *tx) analyze(table string, rows int) error {
+	if !t.postgres() || rows < manyRows {
+		return nil
+	}
+	return t.run("ANALYZE " + table)
+}
+
 // querier is a transaction or a database.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -166,6 +178,34 @@ func insertRows[T any](t *tx, head, tail string, items []T, row func(T) []any) e
 			b.Write(b.Row(row(item)...))
 		}
 		b.Write(tail)
+		if _, err := t.exec(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// updateRows updates an entity for each item: set may name n.column2 and so
+// on, the values that row returns, which are texts.
+func updateRows[T any](t *tx, set string, items []T, row func(T) (id int64, values []any)) error {
+	for part := range slices.Chunk(items, chunk) {
+		b := t.build()
+		b.Write("UPDATE entity SET ", set, " FROM (VALUES ")
+		for i, item := range part {
+			if i > 0 {
+				b.Write(",")
+			}
+			id, values := row(item)
+			b.Write("(", sqltext.ID(id))
+			for _, v := range values {
+				b.Write(",", b.Arg(v))
+				if i == 0 && t.postgres() {
+					b.Write("::text")
+				}
+			}
+			b.Write(")")
+		}
+		b.Write(") AS n WHERE entity.id = n.column1")
 		if _, err := t.exec(b); err != nil {
 			return err
 		}
