@@ -72,6 +72,9 @@ func (t *tx) removeUnreachable() (int64, error) {
 // to them built anew, and takes up claims that they stood in the way of.
 func (t *tx) removeDoomed() (int64, error) {
 	const doomed = "(SELECT id FROM doomed)"
+	if err := t.lockEntities("e.id IN " + doomed); err != nil {
+		return 0, err
+	}
 	b := t.build()
 	b.Write("SELECT ref FROM entity WHERE id IN ", doomed, " AND EXISTS (SELECT 1 FROM entity_claim c WHERE c.ref = entity.ref)")
 	err := t.each(b, func(rows *sql.Rows) error {
@@ -92,12 +95,12 @@ func (t *tx) removeDoomed() (int64, error) {
 		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM entity e WHERE e.ref IN ("+
 			"SELECT r.source_ref FROM relation r WHERE r.origin_id IN "+doomed+
 			" UNION SELECT r.source_ref FROM relation r JOIN entity d ON d.ref = r.target_ref WHERE d.id IN "+doomed+
-			") AND "+notDoomed("e.id")+" ON CONFLICT (entity_id) DO NOTHING",
+			") AND "+notDoomed("e.id")+" ORDER BY e.id ON CONFLICT (entity_id) DO NOTHING",
 		"INSERT INTO entity_change (entity_id, deleted) SELECT id, "+t.build().Bool(true)+" FROM entity WHERE final IS NOT NULL AND id IN "+doomed,
 		"INSERT INTO orphan_candidate (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
-			" ON CONFLICT (entity_id) DO NOTHING",
+			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
 		"INSERT INTO entity_dirty (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
-			" ON CONFLICT (entity_id) DO NOTHING",
+			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
 		"DELETE FROM search WHERE entity_id IN "+doomed,
 		"DELETE FROM relation WHERE origin_id IN "+doomed,
 		"DELETE FROM refresh_key WHERE entity_id IN "+doomed,

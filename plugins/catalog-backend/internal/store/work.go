@@ -241,6 +241,13 @@ func (t *tx) settle(results, current, news []Result) error {
 	}
 	for part := range slices.Chunk(results, chunk) {
 		b := t.build()
+		if t.postgres() {
+			b.Write("SELECT entity_id FROM entity_due WHERE entity_id IN (", b.IDs(resultIDs(part)), ") ORDER BY entity_id FOR UPDATE")
+			if _, err := t.exec(b); err != nil {
+				return err
+			}
+			b = t.build()
+		}
 		b.Write("UPDATE entity_due SET lane = ", sqltext.ID(LanePeriodic), ", next_at = n.column2 FROM (VALUES ")
 		count := 0
 		for _, r := range part {
