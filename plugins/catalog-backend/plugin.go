@@ -122,6 +122,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
 			log().ErrorContext(ctx, "the changed catalog.locations could not be applied; the old ones stay", "error", err)
 		})
+		if err := lifecycle().OnStop("follow catalog.locations no longer", configured.Close); err != nil {
+			return err
+		}
 		reader := read.New(database())
 		if err := permissions.Register(authorization(), reader); err != nil {
 			return err

@@ -87,11 +87,12 @@ func (w *world) advance(d time.Duration) { w.now.Add(d.Milliseconds()) }
 func refOf(name string) string { return "component:default/" + name }
 
 func (it item) entity() catalogcommon.Entity {
+	kind, name, _ := strings.Cut(it.ref, ":default/")
 	return catalogcommon.Entity{
 		"apiVersion": "backstage.io/v1alpha1",
-		"kind":       "Component",
+		"kind":       kind,
 		"metadata": map[string]any{
-			"name": strings.TrimPrefix(it.ref, refOf("")), "namespace": "default",
+			"name": name, "namespace": "default",
 			"tags": []any{"Java", fmt.Sprint("v", it.version)},
 		},
 		"spec": map[string]any{"program": float64(it.program), "version": float64(it.version), "type": "Service", "note": strings.Repeat("long ", 60)},
