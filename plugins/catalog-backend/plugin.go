@@ -80,6 +80,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
 			return err
 		}
+		if n, err := locations.Import(ctx, database()); err != nil {
+			return err
+		} else if n > 0 {
+			log().InfoContext(ctx, "took over the registered locations of the Backstage backend that had this database", "locations", n)
+		}
 		woken := make(chan struct{}, 1)
 		state := store.New(database(), store.Options{Wake: func() {
 			select {

@@ -101,7 +101,7 @@ func (t *tx) removeDoomed() (int64, error) {
 			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
 		"INSERT INTO entity_dirty (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
 			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
-		"DELETE FROM search WHERE entity_id IN "+doomed,
+		"DELETE FROM entity_search WHERE entity_id IN "+doomed,
 		"DELETE FROM relation WHERE origin_id IN "+doomed,
 		"DELETE FROM refresh_key WHERE entity_id IN "+doomed,
 		"DELETE FROM entity_due WHERE entity_id IN "+doomed,

@@ -266,10 +266,10 @@ func (t *tx) saveFinals(finals []final) error {
 		func(f final) (int64, []any) { return f.id, []any{f.entity, f.hash} }); err != nil {
 		return err
 	}
-	if err := t.forIDs("DELETE FROM search WHERE entity_id IN ", ids, ""); err != nil {
+	if err := t.forIDs("DELETE FROM entity_search WHERE entity_id IN ", ids, ""); err != nil {
 		return err
 	}
-	if err := insertRows(t, "INSERT INTO search (entity_id, key_id, value, original, item) VALUES ", "", rows,
+	if err := insertRows(t, "INSERT INTO entity_search (entity_id, key_id, value, original, item) VALUES ", "", rows,
 		func(r searchRow) []any { return []any{r.entity, r.key, r.value, r.original, r.item} }); err != nil {
 		return err
 	}
