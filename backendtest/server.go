@@ -50,10 +50,18 @@ func Start(t testing.TB, features ...backend.Feature) *Server {
 		t.Fatalf("backendtest: the backend does not start: %v", err)
 	}
 	t.Cleanup(func() {
+		defer s.log.close() // before the test ends, after which it must not be written to
 		if err := s.stop(); err != nil {
 			t.Errorf("backendtest: the backend did not stop cleanly: %v", err)
 		}
-		s.log.close() // before the test ends, after which it must not be written to
+		if s.setup.get().panics {
+			return
+		}
+		for _, p := range s.backend.Status().Plugins {
+			if p.Panics > 0 {
+				t.Errorf("backendtest: the plugin %q panicked (%d times); the log above has the stack", p.ID, p.Panics)
+			}
+		}
 	})
 	return s
 }
@@ -170,7 +178,7 @@ func RootService[T any](t testing.TB, s *Server, ref backend.RootServiceRef[T]) 
 // a backend of its own. The features are the factory under test and whatever
 // it needs beyond the core services.
 //
-//	greetings := backendtest.MakeService(t, greeternode.Greetings, greetings.Factory)
+//	clock := backendtest.MakeService(t, greeternode.Clock, zoneClock)
 //
 // For instances of several plugins, [Start] a backend with [EmptyPlugin] and
 // ask for them with [Service].
@@ -189,8 +197,8 @@ func MakeRootService[T any](t testing.TB, ref backend.RootServiceRef[T], feature
 // offer, because it is not installed. Modules that use the extension point
 // get impl.
 //
-//	words := &fakeWords{}
-//	backendtest.Start(t, italian.Module, backendtest.Offer(greeternode.Words, greeternode.WordList(words)))
+//	words := fakeDictionary{}
+//	backendtest.Start(t, italian.Module, backendtest.Offer[greeternode.Dictionary](greeternode.Languages, words))
 func Offer[T any](point backend.ExtensionPoint[T], impl T) backend.Feature {
 	plugin, name, _ := strings.Cut(point.ID(), ".")
 	id := "offers-" + strings.Map(func(r rune) rune {
