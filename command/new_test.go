@@ -35,8 +35,7 @@ func TestNew(t *testing.T) {
 	if out := inFolder(t, project, "gofmt", "-l", "."); out != "" {
 		t.Errorf("not formatted: %s", out)
 	}
-	inFolder(t, project, "go", "vet", "./...")
-	inFolder(t, project, "go", "test", "./...")
+	inFolder(t, project, "go", "test", "-vet=all", "./...")
 	inFolder(t, project, "go", "build", ".")
 	portal := filepath.Join(project, "portal")
 	inFolder(t, project, portal, "archcheck")
