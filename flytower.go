@@ -40,6 +40,7 @@ import (
 	"github.com/flytower/flytower/defaults/rootlogger"
 	"github.com/flytower/flytower/defaults/scheduler"
 	"github.com/flytower/flytower/defaults/startuppolicy"
+	"github.com/flytower/flytower/defaults/statuspage"
 	"github.com/flytower/flytower/defaults/systemmetadata"
 	"github.com/flytower/flytower/defaults/telemetry"
 	"github.com/flytower/flytower/defaults/tracing"
@@ -105,6 +106,7 @@ func Defaults(config rootconfig.Options) []backend.ServiceFactory {
 		telemetry.EndpointFactory,
 		metrics.Factory,
 		tracing.Factory,
+		statuspage.Factory,
 	}
 }
 
@@ -125,6 +127,7 @@ func ConfigSchemas() []string {
 		roothttprouter.ConfigSchema,
 		rootlogger.ConfigSchema,
 		startuppolicy.ConfigSchema,
+		statuspage.ConfigSchema,
 		telemetry.ConfigSchema,
 		tracing.ConfigSchema,
 		urlreader.ConfigSchema,

@@ -215,6 +215,45 @@ func TestResourcesAreLoadedOnce(t *testing.T) {
 	}
 }
 
+func TestRepeatedRefsAreDecidedOnce(t *testing.T) {
+	t.Parallel()
+	applied := 0
+	r := permissionsregistry.New("library")
+	books := library(nil)
+	books.Rules = []core.PermissionRule{{Name: "COUNT", ResourceType: "book", Apply: func(any, json.RawMessage) (bool, error) {
+		applied++
+		return true, nil
+	}}}
+	must(t, r.AddResourceType(books))
+	status, body := request(t, serve(t, r), "POST", "/apply-conditions", "service", `{"items":[`+
+		`{"id":"1","resourceRef":["a","gone","a","gone","a"],"resourceType":"book","conditions":{"rule":"COUNT","resourceType":"book"}}]}`)
+	if status != 200 || body != `{"items":[{"id":"1","result":["ALLOW","DENY","ALLOW","DENY","ALLOW"]}]}` || applied != 1 {
+		t.Errorf("status %d, applied %d times: %s", status, applied, body)
+	}
+}
+
+func TestWorkEndsWithTheRequest(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := permissionsregistry.New("library")
+	books, applied := library(nil), 0
+	books.Rules = []core.PermissionRule{{Name: "COUNT", ResourceType: "book", Apply: func(any, json.RawMessage) (bool, error) {
+		applied++
+		cancel()
+		return true, nil
+	}}}
+	must(t, r.AddResourceType(books))
+	router := coretest.NewRouter()
+	r.Mount(router, tokens)
+	req := httptest.NewRequestWithContext(ctx, "POST", "/.well-known/backstage/permissions/apply-conditions", strings.NewReader(
+		`{"items":[{"id":"1","resourceRef":["a","b","c"],"resourceType":"book","conditions":{"rule":"COUNT","resourceType":"book"}}]}`))
+	req.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer service"}}
+	router.ServeHTTP(httptest.NewRecorder(), req)
+	if applied != 1 {
+		t.Errorf("applied to %d resources after the client left", applied)
+	}
+}
+
 func TestBodyLimit(t *testing.T) {
 	t.Parallel()
 	server := serve(t, permissionsregistry.New("library", permissionsregistry.WithBodyLimit(20)))

@@ -18,13 +18,14 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 	}
 	const iso = "2006-01-02T15:04:05.000Z"
 	date := now.UTC().Format(iso)
-	url := maskQuery(original)
-	agent := r.Header.Get("User-Agent")
+	url := clip(maskQuery(original))
+	method := clip(r.Method)
+	agent := clip(r.Header.Get("User-Agent"))
 	referrer := r.Header.Get("Referer")
 	if referrer == "" {
 		referrer = r.Header.Get("Referrer")
 	}
-	referrer = maskQuery(referrer)
+	referrer = clip(maskQuery(referrer))
 	length := w.Header().Get("Content-Length")
 	version := strconv.Itoa(r.ProtoMajor) + "." + strconv.Itoa(r.ProtoMinor)
 
@@ -32,7 +33,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 	line = append(line, '[')
 	line = append(line, date...)
 	line = append(line, `] "`...)
-	line = append(line, r.Method...)
+	line = append(line, method...)
 	line = append(line, ' ')
 	line = append(line, url...)
 	line = append(line, " HTTP/"...)
@@ -49,7 +50,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 
 	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs,
-		slog.String("type", "incomingRequest"), slog.String("date", date), slog.String("method", r.Method),
+		slog.String("type", "incomingRequest"), slog.String("date", date), slog.String("method", method),
 		slog.String("url", url), slog.Int("status", w.status), slog.String("httpVersion", version))
 	if agent != "" {
 		attrs = append(attrs, slog.String("userAgent", agent))
@@ -61,6 +62,16 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 		attrs = append(attrs, slog.String("referrer", referrer))
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, string(line), attrs...)
+}
+
+// maxLogged bounds what a client can put into one field of a line, in bytes.
+const maxLogged = 4096
+
+func clip(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
 }
 
 func or(s, absent string) string {

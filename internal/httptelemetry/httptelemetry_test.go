@@ -138,6 +138,11 @@ func TestUnknownMethodsAreOne(t *testing.T) {
 		_, end := f.Begin(httptest.NewRequest(method, "/", nil), "")
 		end(404)
 	}
+	for _, span := range f.spans.GetSpans() {
+		if span.Name != "HTTP" {
+			t.Errorf("a client chose the name %q", span.Name)
+		}
+	}
 	if diff := cmp.Diff([]string{"http.request.method=_OTHER http.response.status_code=404"}, f.durations(t, "http.server.request.duration")); diff != "" {
 		t.Errorf("served (-want +got):\n%s", diff)
 	}
