@@ -38,7 +38,7 @@ type Exchange struct {
 	// Unordered are paths of arrays whose order is free; * is any member. They
 	// are sorted in Response.
 	Unordered []string `json:"unordered,omitempty"`
-	// Ignore are paths of values that are not compared.
+	// Ignore are paths of values that are not compared; ** is any depth.
 	Ignore []string `json:"ignore,omitempty"`
 }
 

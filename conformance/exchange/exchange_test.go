@@ -11,7 +11,7 @@ import (
 
 func TestNormalise(t *testing.T) {
 	t.Parallel()
-	x := exchange.Exchange{Unordered: []string{"body.*.relations", "body.tags"}, Ignore: []string{"body.a.loose"}}
+	x := exchange.Exchange{Unordered: []string{"body.*.relations", "body.tags"}, Ignore: []string{"body.a.loose", "body.deep.**.text"}}
 	got := x.Normalise(exchange.Answer{
 		Status:  200,
 		Headers: map[string]any{"date": "today", "link": "<http://127.0.0.1:7/x?cursor=eyJhIjoxfQ%3D%3D>", "set-cookie": []any{"a=1; Expires=Mon, 01 Jan 2024 00:00:00 GMT"}},
@@ -23,6 +23,7 @@ func TestNormalise(t *testing.T) {
 			},
 			"error": map[string]any{"name": "InputError", "message": "any words"},
 			"other": map[string]any{"message": "these count"},
+			"deep":  map[string]any{"text": "a", "more": []any{map[string]any{"text": "b", "kept": "c"}}},
 		},
 	}, exchange.Places{"http://127.0.0.1:7": "{{base}}", "/in/put": "{{inputDir}}"})
 	want := exchange.Response{
@@ -36,6 +37,7 @@ func TestNormalise(t *testing.T) {
 			},
 			"error": map[string]any{"name": "InputError", "message": "<message>"},
 			"other": map[string]any{"message": "these count"},
+			"deep":  map[string]any{"text": "<ignored>", "more": []any{map[string]any{"text": "<ignored>", "kept": "c"}}},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

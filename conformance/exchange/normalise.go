@@ -91,6 +91,10 @@ func apply(v any, path []string, change func(any) any) any {
 	if len(path) == 0 {
 		return change(v)
 	}
+	if path[0] == "**" { // here, and at any depth below
+		v = apply(v, path[1:], change)
+		return apply(v, []string{"*"}, func(inner any) any { return apply(inner, path, change) })
+	}
 	switch v := v.(type) {
 	case map[string]any:
 		names := []string{path[0]}
