@@ -7,7 +7,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
-	"github.com/flytower/flytower/internal/samemachine"
+	"github.com/flytower/flytower/internal/thismachine"
 )
 
 const (
@@ -78,7 +78,7 @@ func (h *healthRoutes) serve(w http.ResponseWriter, r *http.Request) bool {
 	case "readiness":
 		result = h.service.Readiness(r.Context())
 	case "detail":
-		if h.detail == "off" || h.detail == "loopback" && !samemachine.Sent(r) {
+		if h.detail == "off" || h.detail == "loopback" && !thismachine.AsksOutsidePages(r) {
 			w.WriteHeader(http.StatusNotFound)
 			return true
 		}

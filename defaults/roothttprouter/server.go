@@ -369,10 +369,12 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		m.handler.ServeHTTP(w, m.strip(r, rest))
 		return
 	}
-	if s.index != "" && !belowAPI(path) {
-		if h, ok := s.mounts.get(s.index); ok {
-			h.ServeHTTP(w, r)
-			return
+	if !belowAPI(path) {
+		for _, index := range s.index {
+			if h, ok := s.mounts.get(index); ok {
+				h.ServeHTTP(w, r)
+				return
+			}
 		}
 	}
 	w.WriteHeader(http.StatusNotFound)

@@ -11,7 +11,7 @@ import (
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
-	"github.com/flytower/flytower/internal/samemachine"
+	"github.com/flytower/flytower/internal/thismachine"
 )
 
 // DefaultPath is where metrics are shown.
@@ -57,7 +57,7 @@ func Protect(next http.Handler, open bool, token core.Token) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			w.Header().Set("Allow", "GET, HEAD")
 			w.WriteHeader(http.StatusMethodNotAllowed)
-		case open || samemachine.Sent(r) || bears(r, token):
+		case open || thismachine.AsksOutsidePages(r) || bears(r, token):
 			next.ServeHTTP(w, r)
 		default:
 			apierr.Write(w, r, apierr.NotAllowed("metrics are shown to the same machine only; set backend.telemetry.metrics.token, or access to open"), "")

@@ -12,10 +12,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/integration"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/actions"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/api"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/locations"
@@ -52,6 +54,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		httpAuth      = core.HTTPAuth.From(env)
 		authorizer    = core.Permissions.From(env)
 		authorization = core.PermissionsRegistry.From(env)
+		published     = core.ActionsRegistry.From(env)
+		peers         = core.PluginClient.From(env)
 	)
 	extensions := newExtensions()
 	catalognode.Processing.Offer(env, extensions)
@@ -109,7 +113,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		announce := announcer{events: events(), log: log(), handlers: extensions.handlers}
+		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
 			Fingerprint: settings.fingerprint(chain), Observe: observe, OnErrors: announce.errors, OnConflict: announce.conflict,
@@ -128,6 +132,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
 		handler.Register(router())
+		if err := actions.Register(published(), actions.Catalog{Peers: peers()}); err != nil {
+			return err
+		}
 
 		providers := settings.providers(extensions.providers, registered, configured)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {

@@ -1,13 +1,13 @@
-package samemachine_test
+package thismachine_test
 
 import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/flytower/flytower/internal/samemachine"
+	"github.com/flytower/flytower/internal/thismachine"
 )
 
-func TestSent(t *testing.T) {
+func TestAsksOutsidePages(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		remote, host, header string
@@ -36,7 +36,7 @@ func TestSent(t *testing.T) {
 		if tt.header != "" {
 			r.Header.Set(tt.header, "")
 		}
-		if got := samemachine.Sent(r); got != tt.want {
+		if got := thismachine.AsksOutsidePages(r); got != tt.want {
 			t.Errorf("%+v: got %t", tt, got)
 		}
 	}
