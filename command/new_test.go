@@ -134,14 +134,10 @@ func inFolder(t *testing.T, dir, name string, args ...string) string {
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOWORK=off")
-	var stdout, all bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &tee{&stdout, &all}, &all
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s %s in %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), filepath.Base(dir), err, all.Bytes())
+		t.Fatalf("%s %s in %s: %v\n%s%s", filepath.Base(name), strings.Join(args, " "), filepath.Base(dir), err, stdout.Bytes(), stderr.Bytes())
 	}
 	return stdout.String()
 }
-
-type tee struct{ a, b *bytes.Buffer }
-
-func (t *tee) Write(p []byte) (int, error) { t.a.Write(p); return t.b.Write(p) }

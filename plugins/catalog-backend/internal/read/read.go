@@ -343,7 +343,7 @@ func (s *statement) fullText(q Request) {
 		s.Write(" AND ", s.truth(false))
 		return
 	}
-	s.Write(" AND e.id IN (SELECT entity_id FROM search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
+	s.Write(" AND e.id IN (SELECT entity_id FROM entity_search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
 		s.Arg("%"+sqltext.EscapeLike(q.FullText.Term)+"%"), ` ESCAPE '\')`)
 }
 
