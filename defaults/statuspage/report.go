@@ -147,12 +147,21 @@ func (p *Page) plugin(s backend.PluginStatus, g backend.Graph) Plugin {
 	return out
 }
 
-// routesOf returns the routes of a handler that knows them.
+// wrapper is what handlers implement that stand around another.
+type wrapper interface{ Unwrap() http.Handler }
+
+// routesOf returns the routes of a handler that knows them, or stands around
+// one that does.
 func routesOf(h http.Handler) []Route {
 	out := []Route{}
 	known, ok := h.(router)
-	if !ok {
-		return out
+	for !ok {
+		around, isWrapper := h.(wrapper)
+		if !isWrapper {
+			return out
+		}
+		h = around.Unwrap()
+		known, ok = h.(router)
 	}
 	for _, pattern := range known.Routes() {
 		method, path, found := strings.Cut(pattern, " ")

@@ -37,7 +37,17 @@ type measuredRoot struct {
 func (m *measuredRoot) Use(path string, h http.Handler) error {
 	self, _ := h.(interface{ MeasuresItself() bool })
 	if plugin, ok := strings.CutPrefix(path, "/api/"); ok && (self == nil || !self.MeasuresItself()) {
-		h = m.instruments.Middleware(plugin)(h)
+		h = &measured{m.instruments.Middleware(plugin)(h), h}
 	}
 	return m.HTTPRoot.Use(path, h)
 }
+
+// measured is a handler that tells which one it measures, which may know its
+// routes.
+type measured struct {
+	http.Handler
+	inner http.Handler
+}
+
+// Unwrap returns the handler that is measured.
+func (m *measured) Unwrap() http.Handler { return m.inner }
