@@ -309,7 +309,7 @@ func TestSchedulerRunsTriggersAndCancels(t *testing.T) {
 	t.Parallel()
 	running := make(chan struct{})
 	failure := errors.New("no luck")
-	srv := backendtest.Start(t, backendtest.EmptyPlugin("p"), backendtest.Silent())
+	srv := backendtest.Start(t, backendtest.EmptyPlugin("p"), backendtest.Silent(), backendtest.AllowPanics())
 	scheduler := backendtest.Service(t, srv, "p", core.Scheduler)
 	manual := core.Schedule{Frequency: core.Frequency{Manual: true}, Timeout: time.Minute}
 	var runs atomic.Int64
@@ -442,6 +442,17 @@ func TestFailures(t *testing.T) {
 				return func(context.Context) error { return nil }
 			}, core.ConfigSchema(`{"type":"object","properties":{"p":{"type":"object","properties":{"n":{"type":"integer"}}}}}`)))
 		}, []string{`app-config.yaml:1`, `"p.n"`}, ""},
+		"panic": {func(t *testing.T) {
+			backendtest.Start(t, backend.NewPlugin("shaky", func(env *backend.PluginEnv) backend.InitFunc {
+				lifecycle := core.Lifecycle.From(env)
+				return func(context.Context) error {
+					begun := make(chan struct{})
+					lifecycle().Go("shake", func(context.Context) error { close(begun); panic("oh") })
+					<-begun
+					return nil
+				}
+			}))
+		}, []string{`the plugin "shaky" panicked (1 times)`, "oh"}, ""},
 		"status": {func(t *testing.T) {
 			backendtest.Start(t, greeter).Client(t).As(backendtest.Nobody()).Get("/api/greeter/greeting").Expect(200)
 		}, []string{"GET /api/greeter/greeting: status 401, want 200", "AuthenticationError"}, ""},

@@ -10,6 +10,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/defaults/rootconfig"
+	"github.com/flytower/flytower/internal/configtest"
 )
 
 // layers are the configurations that features of a test add, lowest
@@ -38,7 +39,7 @@ func addLayer(layer func() (rootconfig.Layer, error)) backend.Feature {
 }
 
 func parse(text string) (rootconfig.Layer, error) {
-	return rootconfig.Parse("app-config.yaml", outdent(text))
+	return rootconfig.Parse("app-config.yaml", configtest.Outdent(text))
 }
 
 // testConfig is the configuration of a backend under test.
@@ -97,26 +98,4 @@ func (s *Server) SetConfig(t testing.TB, text string) {
 		t.Fatalf("backendtest: %v", err)
 	}
 	s.config.root.Set(slices.Concat([]rootconfig.Layer{s.config.base}, s.config.added, []rootconfig.Layer{layer})...)
-}
-
-// outdent removes the tabs that all lines begin with.
-func outdent(text string) string {
-	lines := strings.Split(text, "\n")
-	common := -1
-	for _, line := range lines {
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		if tabs := len(line) - len(strings.TrimLeft(line, "\t")); common < 0 || tabs < common {
-			common = tabs
-		}
-	}
-	for i, line := range lines {
-		if strings.TrimSpace(line) == "" {
-			lines[i] = ""
-		} else {
-			lines[i] = line[max(common, 0):]
-		}
-	}
-	return strings.Join(lines, "\n")
 }

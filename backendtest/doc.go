@@ -28,7 +28,8 @@
 //     [LogLevel].
 //
 // When the test ends, the backend stops. The test fails if that is not clean:
-// if a goroutine of the lifecycle does not end, or a stop hook fails.
+// if a goroutine of the lifecycle does not end, a stop hook fails, or a plugin
+// has panicked, which a backend survives ([AllowPanics]).
 //
 // # Changing the backend
 //
@@ -38,7 +39,7 @@
 //	srv := backendtest.Start(t, greeterbackend.Plugin,
 //		backendtest.YAML("greeter: {language: it}"),      // configuration
 //		backendtest.LogLevel(slog.LevelDebug),            // all of the log
-//		backend.NewRootServiceFactory(greeternode.Words, …), // another service
+//		backend.NewServiceFactory(greeternode.Clock, …),  // another service
 //	)
 //
 // A module can be tested without its plugin: an empty plugin is added, and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,8 +87,7 @@ func TestModuleWithoutItsPlugin(t *testing.T) {
 	}
 }
 
-// A whole test of a plugin; in a test file, main is a function with a
-// *testing.T.
+// A whole test of a plugin; in a test file, it is a function Test… .
 func Example() {
 	test := func(t *testing.T) {
 		srv := backendtest.Start(t, greeter, italian, backendtest.YAML("greeter: {language: it}"))
@@ -127,8 +127,9 @@ func ExampleServer_RunTask() {
 	// <nil>
 }
 
-// run runs a test from an example.
+// run runs a test from an example, once also with go test -count=2.
 func run(test func(t *testing.T)) {
+	var once sync.Once
 	testing.RunTests(func(string, string) (bool, error) { return true, nil },
-		[]testing.InternalTest{{Name: "example", F: test}})
+		[]testing.InternalTest{{Name: "example", F: func(t *testing.T) { once.Do(func() { test(t) }) }}})
 }

@@ -2,18 +2,15 @@ package backendtest
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/flytower/flytower"
 	"github.com/flytower/flytower/backend"
-	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/defaults/httprouter"
 	"github.com/flytower/flytower/defaults/rootconfig"
 	"github.com/flytower/flytower/defaults/roothttprouter"
@@ -50,10 +47,18 @@ func Start(t testing.TB, features ...backend.Feature) *Server {
 		t.Fatalf("backendtest: the backend does not start: %v", err)
 	}
 	t.Cleanup(func() {
+		defer s.log.close() // before the test ends, after which it must not be written to
 		if err := s.stop(); err != nil {
 			t.Errorf("backendtest: the backend did not stop cleanly: %v", err)
 		}
-		s.log.close() // before the test ends, after which it must not be written to
+		if s.setup.get().panics {
+			return
+		}
+		for _, p := range s.backend.Status().Plugins {
+			if p.Panics > 0 {
+				t.Errorf("backendtest: the plugin %q panicked (%d times); the log above has the stack", p.ID, p.Panics)
+			}
+		}
 	})
 	return s
 }
@@ -145,94 +150,3 @@ func (s *Server) Clock() *Clock { return s.setup.clock() }
 // then. The error is what makes the stop unclean, and it fails the test in
 // any case.
 func (s *Server) Stop() error { return s.stop() }
-
-// Service returns a service of a plugin of the backend.
-func Service[T any](t testing.TB, s *Server, plugin string, ref backend.ServiceRef[T]) T {
-	t.Helper()
-	v, err := backend.GetFor(s.backend, plugin, ref)
-	if err != nil {
-		t.Fatalf("backendtest: %v", err)
-	}
-	return v
-}
-
-// RootService returns a root service of the backend.
-func RootService[T any](t testing.TB, s *Server, ref backend.RootServiceRef[T]) T {
-	t.Helper()
-	v, err := backend.Get(s.backend, ref)
-	if err != nil {
-		t.Fatalf("backendtest: %v", err)
-	}
-	return v
-}
-
-// MakeService returns the instance of a service for a plugin named "test", in
-// a backend of its own. The features are the factory under test and whatever
-// it needs beyond the core services.
-//
-//	greetings := backendtest.MakeService(t, greeternode.Greetings, greetings.Factory)
-//
-// For instances of several plugins, [Start] a backend with [EmptyPlugin] and
-// ask for them with [Service].
-func MakeService[T any](t testing.TB, ref backend.ServiceRef[T], features ...backend.Feature) T {
-	t.Helper()
-	return Service(t, Start(t, append([]backend.Feature{EmptyPlugin("test")}, features...)...), "test", ref)
-}
-
-// MakeRootService is [MakeService] for a root service.
-func MakeRootService[T any](t testing.TB, ref backend.RootServiceRef[T], features ...backend.Feature) T {
-	t.Helper()
-	return RootService(t, Start(t, features...), ref)
-}
-
-// Offer stands in for an extension point that the plugin under test does not
-// offer, because it is not installed. Modules that use the extension point
-// get impl.
-//
-//	words := &fakeWords{}
-//	backendtest.Start(t, italian.Module, backendtest.Offer(greeternode.Words, greeternode.WordList(words)))
-func Offer[T any](point backend.ExtensionPoint[T], impl T) backend.Feature {
-	plugin, name, _ := strings.Cut(point.ID(), ".")
-	id := "offers-" + strings.Map(func(r rune) rune {
-		if r == '.' || r == '_' || r == '/' {
-			return '-'
-		}
-		return r
-	}, name)
-	return backend.NewModule(plugin, id, func(env *backend.ModuleEnv) backend.InitFunc {
-		point.Offer(env, impl)
-		return func(context.Context) error { return nil }
-	})
-}
-
-// Permissions replaces the permission system: decide is asked for each
-// permission, with an empty resource ref where the caller asks without one.
-//
-//	backendtest.Permissions(func(core.Credentials, core.AuthorizeRequest) core.Decision {
-//		return core.Decision{Result: core.Denied}
-//	})
-func Permissions(decide func(who core.Credentials, r core.AuthorizeRequest) core.Decision) backend.Feature {
-	return backend.NewServiceFactory(core.Permissions, func(*backend.FactoryEnv) backend.MakeFunc[core.PermissionsService] {
-		return func(context.Context) (core.PermissionsService, error) { return decider(decide), nil }
-	})
-}
-
-type decider func(core.Credentials, core.AuthorizeRequest) core.Decision
-
-func (d decider) Authorize(_ context.Context, who core.Credentials, requests ...core.AuthorizeRequest) ([]core.AuthorizeResult, error) {
-	results := make([]core.AuthorizeResult, len(requests))
-	for i, r := range requests {
-		if results[i] = d(who, r).Result; results[i] == core.Conditional {
-			return nil, errors.New("backendtest: the decision on " + r.Permission.Name + " for " + r.ResourceRef + " is conditional, and the plugin asks for a definite one")
-		}
-	}
-	return results, nil
-}
-
-func (d decider) AuthorizeConditional(_ context.Context, who core.Credentials, permissions ...core.Permission) ([]core.Decision, error) {
-	decisions := make([]core.Decision, len(permissions))
-	for i, p := range permissions {
-		decisions[i] = d(who, core.AuthorizeRequest{Permission: p})
-	}
-	return decisions, nil
-}

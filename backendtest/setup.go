@@ -16,6 +16,7 @@ type settings struct {
 	level     slog.Level
 	anonymous *Identity
 	ownership map[string][]string
+	panics    bool // are expected
 }
 
 // setup is the service that has the settings.
@@ -75,6 +76,10 @@ func LogLevel(level slog.Level) backend.Feature { return adjust(func(s *settings
 
 // Silent logs nothing, for tests in which errors are expected.
 func Silent() backend.Feature { return LogLevel(slog.Level(127)) }
+
+// AllowPanics lets plugins panic. Otherwise a panic fails the test when it
+// ends, even though the backend goes on.
+func AllowPanics() backend.Feature { return adjust(func(s *settings) { s.panics = true }) }
 
 // Unauthenticated makes requests without a token count as those of an
 // identity. Tests that were written for other backends of the family expect

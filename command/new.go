@@ -30,7 +30,10 @@ type newBackendCommand struct {
 
 // Run implements the command.
 func (c *newBackendCommand) Run(ctx context.Context, a *App) error {
-	b := scaffold.Backend{Name: c.Name, Dir: a.path(c.Dir), Module: c.Module, Plugin: c.Plugin}
+	b := scaffold.Backend{
+		Name: c.Name, Dir: a.path(c.Dir), Module: c.Module, Plugin: c.Plugin,
+		Version: func() (string, error) { return frameworkVersion(debug.ReadBuildInfo()) },
+	}
 	if c.Dir == "" {
 		b.Dir = a.path(c.Name)
 	}
@@ -43,12 +46,6 @@ func (c *newBackendCommand) Run(ctx context.Context, a *App) error {
 			return err
 		}
 		b.Replace = replace
-	} else {
-		version, err := frameworkVersion(debug.ReadBuildInfo())
-		if err != nil {
-			return err
-		}
-		b.Version = version
 	}
 	result, err := scaffold.New(ctx, b)
 	a.wrote(b.Dir, result)

@@ -24,18 +24,23 @@ func TestNew(t *testing.T) {
 	}
 	dir := t.TempDir()
 	project := filepath.Join(dir, "portal")
-	flytower := filepath.Join(dir, "flytower")
-	inFolder(t, checkout, "go", "build", "-o", flytower, "./cmd/flytower")
-	inFolder(t, dir, flytower, "new", "backend", "portal", "--module", "example.org/acme/portal", "--replace", checkout)
-	inFolder(t, project, flytower, "new", "plugin", "to-do")
-	inFolder(t, filepath.Join(project, "plugins"), flytower, "new", "module", "to-do", "two-words")
-	inFolder(t, dir, flytower, "new", "module", "catalog", "team-label", "--dir", project)
-	inFolder(t, project, flytower, "new", "service", "word-list")
-
+	for _, step := range []struct {
+		dir  string
+		args []string
+	}{
+		{dir, []string{"new", "backend", "portal", "--module", "example.org/acme/portal", "--replace", checkout}},
+		{project, []string{"new", "plugin", "to-do"}},
+		{filepath.Join(project, "plugins"), []string{"new", "module", "to-do", "two-words"}},
+		{dir, []string{"new", "module", "catalog", "team-label", "--dir", project}},
+		{project, []string{"new", "service", "word-list"}},
+	} {
+		if code, _, stderr := run(t, step.dir, step.args...); code != 0 {
+			t.Fatalf("%v: code %d\n%s", step.args, code, stderr)
+		}
+	}
 	if out := inFolder(t, project, "gofmt", "-l", "."); out != "" {
 		t.Errorf("not formatted: %s", out)
 	}
-	inFolder(t, project, "go", "vet", "./...")
 	inFolder(t, project, "go", "test", "./...")
 	inFolder(t, project, "go", "build", ".")
 	portal := filepath.Join(project, "portal")
@@ -129,14 +134,10 @@ func inFolder(t *testing.T, dir, name string, args ...string) string {
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOWORK=off")
-	var stdout, all bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &tee{&stdout, &all}, &all
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s %s in %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), filepath.Base(dir), err, all.Bytes())
+		t.Fatalf("%s %s in %s: %v\n%s%s", filepath.Base(name), strings.Join(args, " "), filepath.Base(dir), err, stdout.Bytes(), stderr.Bytes())
 	}
 	return stdout.String()
 }
-
-type tee struct{ a, b *bytes.Buffer }
-
-func (t *tee) Write(p []byte) (int, error) { t.a.Write(p); return t.b.Write(p) }

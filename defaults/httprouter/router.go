@@ -199,6 +199,10 @@ func (r *Router) AddAuthPolicy(p core.AuthPolicy) {
 // Routes implements [core.Router].
 func (r *Router) Routes() []string { return r.mux.Patterns() }
 
+// MeasuresItself tells a server that measures what it mounts that the router
+// does so already, by route.
+func (r *Router) MeasuresItself() bool { return r.measure != nil }
+
 // ServeHTTP serves a request whose URL is relative to the plugin.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w = answer.Track(w)

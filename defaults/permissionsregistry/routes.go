@@ -31,9 +31,10 @@ func (r *Registry) Mount(router core.Router, auth core.HTTPAuthService) {
 		if err != nil {
 			return err
 		}
-		if who.IsUser() && who.Principal.Actor == "" {
+		if who.IsUser() && who.Principal.Actor == "" || who.Principal.Restrictions.Limit() {
 			// Users who could ask directly would learn about resources that
-			// they may not see.
+			// they may not see, and so would services that are held to some
+			// permissions.
 			return apierr.NotAllowed("")
 		}
 		var body applyRequest

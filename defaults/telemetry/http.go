@@ -14,6 +14,8 @@ import (
 // come over the network and those from other plugins of the process: how many
 // there are at the moment (http.server.active_requests) and how long they
 // took (http.server.request.duration), by plugin, method, route and status.
+// Handlers that measure themselves, as the routers of plugins do, are left as
+// they are.
 var MeasureHTTP = backend.DecorateRoot(core.RootHTTPRouter, func(env *backend.RootEnv, inner func() core.HTTPRoot) backend.MakeFunc[core.HTTPRoot] {
 	telemetry := core.Telemetry.From(env)
 	return func(context.Context) (core.HTTPRoot, error) {
@@ -33,7 +35,8 @@ type measuredRoot struct {
 
 // Use mounts the measured handler.
 func (m *measuredRoot) Use(path string, h http.Handler) error {
-	if plugin, ok := strings.CutPrefix(path, "/api/"); ok {
+	self, _ := h.(interface{ MeasuresItself() bool })
+	if plugin, ok := strings.CutPrefix(path, "/api/"); ok && (self == nil || !self.MeasuresItself()) {
 		h = &measured{m.instruments.Middleware(plugin)(h), h}
 	}
 	return m.HTTPRoot.Use(path, h)

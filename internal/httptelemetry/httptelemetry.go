@@ -91,8 +91,12 @@ const pluginAttribute = "backstage.plugin.id"
 
 // Begin measures the answer to r by a plugin ("" for the server itself). The
 // request that it returns goes on to the handler; end is called, once, with
-// the status of the answer.
+// the status of the answer. A request that is measured already, by what stands
+// around the caller, is not counted again.
 func (h *HTTP) Begin(r *http.Request, plugin string) (measured *http.Request, end func(status int)) {
+	if _, again := r.Context().Value(routeKey{}).(*atomic.Pointer[string]); again {
+		return r, func(int) {}
+	}
 	began := h.now()
 	method := attribute.String("http.request.method", knownMethod(r.Method))
 	labels := []attribute.KeyValue{method}

@@ -131,6 +131,21 @@ func TestTraceGoesOn(t *testing.T) {
 	}
 }
 
+func TestNestedMeasurementsCountOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	inner := f.Middleware("x")(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		httptelemetry.SetRoute(r.Context(), "/things/{id}")
+	}))
+	f.Middleware("x")(inner).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/things/1", nil))
+	if diff := cmp.Diff([]string{"backstage.plugin.id=x http.request.method=GET http.response.status_code=200 http.route=/things/{id}"}, f.durations(t, "http.server.request.duration")); diff != "" {
+		t.Errorf("served (-want +got):\n%s", diff)
+	}
+	if spans := f.spans.GetSpans(); len(spans) != 1 || spans[0].Name != "GET /things/{id}" {
+		t.Errorf("spans %v", spans)
+	}
+}
+
 func TestUnknownMethodsAreOne(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

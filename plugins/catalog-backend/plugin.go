@@ -80,6 +80,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
 			return err
 		}
+		if n, err := locations.Import(ctx, database()); err != nil {
+			return err
+		} else if n > 0 {
+			log().InfoContext(ctx, "took over the registered locations of the Backstage backend that had this database", "locations", n)
+		}
 		woken := make(chan struct{}, 1)
 		state := store.New(database(), store.Options{Wake: func() {
 			select {
@@ -122,6 +127,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
 			log().ErrorContext(ctx, "the changed catalog.locations could not be applied; the old ones stay", "error", err)
 		})
+		if err := lifecycle().OnStop("follow catalog.locations no longer", configured.Close); err != nil {
+			return err
+		}
 		reader := read.New(database())
 		if err := permissions.Register(authorization(), reader); err != nil {
 			return err

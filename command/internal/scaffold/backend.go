@@ -23,8 +23,8 @@ type Backend struct {
 	Dir string
 	// Module is the path of the Go module; "" is example.com/<name>.
 	Module string
-	// Version is the version of the framework to require.
-	Version string
+	// Version returns the version of the framework to require.
+	Version func() (string, error)
 	// Replace, if set, is the folder of a checkout of the framework, which is
 	// used instead of a version.
 	Replace string
@@ -129,7 +129,11 @@ func goModule(ctx context.Context, b Backend) (goMod, goSum []byte, err error) {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "module %s\n\n", b.Module)
 	if b.Replace == "" {
-		fmt.Fprintf(&out, "go 1.26.0\n\nrequire %s %s\n", Framework, b.Version)
+		version, err := b.Version()
+		if err != nil {
+			return nil, nil, err
+		}
+		fmt.Fprintf(&out, "go 1.26.0\n\nrequire %s %s\n", Framework, version)
 		return out.Bytes(), nil, nil
 	}
 	m, err := readModFile(ctx, b.Replace)

@@ -123,7 +123,7 @@ func (p *Project) AddPlugin(id string) (Result, error) {
 		{path: path.Join(node, "node.go"), template: "node/node.go.tmpl", data: v},
 		{path: path.Join(node, "client.go"), template: "node/client.go.tmpl", data: v},
 	}
-	result, err := write(p.Root, files)
+	result, err := p.writeNew(files, folder, node)
 	if err != nil {
 		return result, err
 	}
@@ -151,10 +151,10 @@ func (p *Project) AddModule(ctx context.Context, plugin, id, nodePath string) (R
 		Framework: Framework, ID: id, PluginID: plugin, Package: packageName(plugin, "module"+packageName(id, "")), Path: p.importPath(folder),
 		NodePackage: node.name, NodePath: node.path, Point: node.point, PointType: node.pointType, Checks: node.checks,
 	}
-	result, err := write(p.Root, []file{
+	result, err := p.writeNew([]file{
 		{path: path.Join(folder, "module.go"), template: "module/module.go.tmpl", data: v},
 		{path: path.Join(folder, "module_test.go"), template: "module/module_test.go.tmpl", data: v},
-	})
+	}, folder)
 	if err != nil {
 		return result, err
 	}
@@ -179,12 +179,25 @@ func (p *Project) AddService(id string) (Result, error) {
 		Framework: Framework, ID: id, Package: packageName(id, ""), Path: p.importPath(folder),
 		ServiceID: path.Base(p.Module) + "." + configKey(id), ConfigKey: configKey(id),
 	}
-	result, err := write(p.Root, []file{
+	result, err := p.writeNew([]file{
 		{path: path.Join(folder, v.Package+".go"), template: "service/service.go.tmpl", data: v},
 		{path: path.Join(folder, v.Package+"_test.go"), template: "service/service_test.go.tmpl", data: v},
-	})
+	}, folder)
 	if err == nil {
 		result.Notes = append(result.Notes, fmt.Sprintf("Plugins ask for it with %s.Ref.From(env); it needs no place among the features.", v.Package))
 	}
 	return result, err
+}
+
+// writeNew writes files to folders that must not be there yet.
+func (p *Project) writeNew(files []file, folders ...string) (Result, error) {
+	for _, folder := range folders {
+		switch _, err := os.Lstat(filepath.Join(p.Root, filepath.FromSlash(folder))); {
+		case err == nil:
+			return Result{}, fmt.Errorf("nothing was written, because there is a folder %s already; choose another id, or remove it", folder)
+		case !errors.Is(err, fs.ErrNotExist):
+			return Result{}, err
+		}
+	}
+	return write(p.Root, files)
 }

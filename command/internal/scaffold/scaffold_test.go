@@ -55,11 +55,21 @@ func TestNothingIsOverwritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := files(t, dir)
-	if _, err := p.AddPlugin("a"); err == nil || !strings.Contains(err.Error(), "plugins/a-node/client.go would be overwritten") {
+	if _, err := p.AddPlugin("a"); err == nil || !strings.Contains(err.Error(), "there is a folder plugins/a-node already") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := New(t.Context(), Backend{Name: "b", Dir: dir, Version: "v1.0.0"}); err == nil || !strings.Contains(err.Error(), "there is a module already") {
+	if _, err := New(t.Context(), Backend{Name: "b", Dir: dir, Version: released}); err == nil || !strings.Contains(err.Error(), "there is a module already") {
 		t.Errorf("got %v", err)
+	}
+	empty := t.TempDir()
+	if err := os.WriteFile(filepath.Join(empty, "main.go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), Backend{Name: "b", Dir: empty, Version: released}); err == nil || !strings.Contains(err.Error(), "main.go would be overwritten") {
+		t.Errorf("got %v", err)
+	}
+	if all := files(t, empty); len(all) != 2 {
+		t.Errorf("there are %v", all)
 	}
 	if diff := cmp.Diff(before, files(t, dir)); diff != "" {
 		t.Errorf("files changed: %s", diff)
@@ -119,7 +129,7 @@ func TestErrors(t *testing.T) {
 	_, outside := Open(t.Context(), t.TempDir())
 	_, foreign := New(t.Context(), Backend{Name: "b", Dir: t.TempDir(), Replace: p.Root})
 	_, nowhere := New(t.Context(), Backend{Name: "b", Dir: t.TempDir(), Replace: t.TempDir()})
-	_, module := New(t.Context(), Backend{Name: "b", Dir: t.TempDir(), Module: "a b", Version: "v1.0.0"})
+	_, module := New(t.Context(), Backend{Name: "b", Dir: t.TempDir(), Module: "a b", Version: released})
 	_, noPlugin := p.AddModule(t.Context(), "none", "m", "")
 	_, noNode := p.AddModule(t.Context(), "none", "m", "example.com/none")
 	for _, test := range []struct {
@@ -245,6 +255,8 @@ func features() []any { return []any{} }
 		t.Errorf("got %v", err)
 	}
 }
+
+func released() (string, error) { return "v1.0.0", nil }
 
 // project writes a module example.com/p with more files.
 func project(t *testing.T, more map[string]string) string {

@@ -471,6 +471,10 @@ func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognod
 	return c.report(ctx, r), err
 }
 
+// maxInteractive is how many entities a delta may have that somebody may wait
+// for; a larger one comes from a source that is being read.
+const maxInteractive = 100
+
 func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalognode.MutationReport, error) {
 	added := make([]store.Deferred, 0, len(d.Added))
 	for _, a := range d.Added {
@@ -484,7 +488,11 @@ func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalo
 	for i, ref := range d.Removed {
 		removed[i] = strings.ToLower(ref)
 	}
-	r, err := c.e.c.Store.ApplyDelta(ctx, c.name, added, removed, store.LaneInteractive)
+	lane := store.LaneInteractive
+	if len(added) > maxInteractive {
+		lane = store.LaneNew
+	}
+	r, err := c.e.c.Store.ApplyDelta(ctx, c.name, added, removed, lane)
 	return c.report(ctx, r), err
 }
 
