@@ -113,7 +113,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, p params, q read.
 		if err != nil {
 			return err
 		}
-		w.Header().Set("Link", "</entities?"+nextPage(r.URL.RawQuery, base64.StdEncoding.EncodeToString(after))+`>; rel="next"`)
+		w.Header().Set("Link", "<"+r.URL.EscapedPath()+"?"+nextPage(r.URL.RawQuery, base64.StdEncoding.EncodeToString(after))+`>; rel="next"`)
 	}
 	var body []byte
 	for i, it := range items {

@@ -61,6 +61,8 @@ const (
 	lease = 20 * time.Second
 	// renewal is how often claims are renewed.
 	renewal = 5 * time.Second
+	// retry is how soon what failed for the first time is tried again.
+	retry = 5 * time.Second
 	// poll is how often work is looked for that nobody announced.
 	poll = time.Second
 	// batch bounds how many entities are claimed, and saved, at a time.
@@ -296,7 +298,12 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 		e.fill(&result, outcome)
 	}
 	result.Hash = hash(result)
-	if outcome.Volatile {
+	switch {
+	case !outcome.OK && result.Hash != w.ResultHash && retry < e.c.Interval:
+		// What fails for the first time may be a source that is about to come
+		// up; what fails the same way again waits like the rest.
+		result.Next = time.Now().Add(retry + rand.N(retry/2+1))
+	case outcome.Volatile:
 		result.Next = time.Now().Add(e.c.Interval + rand.N(e.c.Interval/2+1))
 	}
 	if ctx.Err() == nil {
