@@ -175,12 +175,15 @@ func await(t *testing.T, p *process, n int) (a answer) {
 	t.Helper()
 	eventually(t, "components", func() error {
 		a = p.get("/api/caller/components", "")
-		var page struct{ TotalItems int }
+		var page struct {
+			Items      []json.RawMessage
+			TotalItems int
+		}
 		if err := json.Unmarshal([]byte(a.body), &page); err != nil || a.status != http.StatusOK {
 			return errors.New(a.String())
 		}
-		if page.TotalItems != n {
-			return fmt.Errorf("%d components", page.TotalItems)
+		if page.TotalItems != n || len(page.Items) != n {
+			return fmt.Errorf("%d of %d components", len(page.Items), page.TotalItems)
 		}
 		return nil
 	})

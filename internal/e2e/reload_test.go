@@ -13,7 +13,8 @@ import (
 func elsewhere(t *testing.T, n int) string {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"items":[],"totalItems":%d,"pageInfo":{}}`, n)
+		items := strings.TrimSuffix(strings.Repeat(`{"kind":"Component"},`, n), ",")
+		fmt.Fprintf(w, `{"items":[%s],"totalItems":%d,"pageInfo":{}}`, items, n)
 	}))
 	t.Cleanup(s.Close)
 	return s.URL

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net/http"
 	"slices"
 	"sync"
@@ -88,9 +87,11 @@ func TestOneRunPerTick(t *testing.T) {
 			t.Errorf("run %d follows run %d", r.fence, all[i].fence)
 		}
 	}
-	// As many runs as ticks: the first and the last may each be late.
+	// As many runs as ticks. The first one may have been late, and a machine
+	// that is too busy misses a tick, which is not made up for; but no tick has
+	// two runs.
 	span := all[len(all)-1].begun.Sub(all[0].begun)
-	if passed := span.Seconds() / every.Seconds(); math.Abs(passed-float64(len(all)-1)) > 0.9 {
+	if passed := span.Seconds() / every.Seconds(); float64(len(all)-1) > passed+0.9 || float64(len(all)-1) < passed-2 {
 		t.Errorf("%d runs in %.1f ticks after the first one", len(all)-1, passed)
 	}
 	for _, p := range replicas {
@@ -144,7 +145,7 @@ func TestKilledRunnerIsReplaced(t *testing.T) {
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	db := testdb.NewPostgres(t)
-	config := settings(postgres(db.DSN) + `  lifecycle: {serverShutdownDelay: {seconds: 1}}
+	config := settings(postgres(db.DSN) + `  lifecycle: {serverShutdownDelay: {seconds: 3}}
 catalog:
   locations: [{type: file, target: components.yaml}]
 `)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-const shutdownDelay = `  lifecycle: {serverShutdownDelay: {seconds: 3}}
+const shutdownDelay = `  lifecycle: {serverShutdownDelay: {seconds: 6}}
 `
 
 // balancer is a client that honours readiness, as a load balancer does.
@@ -71,7 +71,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 	})
 	// One request lasts beyond the delay.
 	workers.Go(func() {
-		if a, err := request(p.url+"/api/slow/?for=5s", ""); err != nil || a.status != http.StatusOK {
+		if a, err := request(p.url+"/api/slow/?for=9s", ""); err != nil || a.status != http.StatusOK {
 			t.Errorf("the request that was under way failed: %v %s", err, a)
 		}
 	})
