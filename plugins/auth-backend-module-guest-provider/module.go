@@ -67,14 +67,14 @@ func initialize(ctx context.Context, o authnode.ProviderOptions) (authnode.Proxy
 	if err != nil {
 		return nil, err
 	}
-	for _, ref := range refs {
-		if ref, err = canonical(o.Config, "ownershipEntityRefs", ref, ""); err != nil {
+	if refs == nil {
+		refs = []string{g.ref}
+	}
+	g.ownership = make([]string, len(refs))
+	for i, ref := range refs {
+		if g.ownership[i], err = canonical(o.Config, "ownershipEntityRefs", ref, ""); err != nil {
 			return nil, err
 		}
-		g.ownership = append(g.ownership, ref)
-	}
-	if refs == nil {
-		g.ownership = []string{g.ref}
 	}
 	g.allowed = o.Development || dangerous
 	if dangerous && !o.Development {

@@ -6,10 +6,9 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/core/jsonschema"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
-
-const noInput = `{"type":"object","properties":{},"additionalProperties":false,"$schema":"http://json-schema.org/draft-07/schema#"}`
 
 const whoAmIOutput = `{
   "type": "object",
@@ -41,7 +40,7 @@ func whoAmI(catalog catalognode.Client, infos core.UserInfoService) core.Action 
 	return core.Action{
 		Name: "who-am-i", Title: "Who Am I",
 		Description: "Returns the catalog entity and the ownership of the user on whose behalf it is called. It needs the credentials of a user; services and anonymous callers are refused.",
-		Input:       json.RawMessage(noInput), Output: json.RawMessage(whoAmIOutput),
+		Input:       json.RawMessage(jsonschema.Empty), Output: json.RawMessage(whoAmIOutput),
 		Attributes: core.ActionAttributes{ReadOnly: true, Idempotent: true},
 		Run: func(ctx context.Context, call core.ActionCall) (any, error) {
 			if !call.As.IsUser() {

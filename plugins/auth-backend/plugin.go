@@ -99,11 +99,11 @@ func (o options) declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return fmt.Errorf("finding the URL that names the issuer of tokens: %w", err)
 		}
-		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
-			return err
-		}
 		ring, err := settings.ring(config(), database(), o.now)
 		if err != nil {
+			return err
+		}
+		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
 			return err
 		}
 		remembered := users.NewStore(database(), o.now)
