@@ -1,9 +1,11 @@
 package authnode
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
@@ -39,17 +41,32 @@ type wireIdentity struct {
 	ExpiresInSeconds *int64 `json:"expiresInSeconds,omitempty"`
 }
 
-// Write sends the answer. now is what the life that the token has left is
-// counted from.
-func (a Answer) Write(w http.ResponseWriter, now time.Time) error {
+// Encode returns the answer as JSON. now is what the life that the token has
+// left is counted from.
+func (a Answer) Encode(now time.Time) (json.RawMessage, error) {
 	out := wireAnswer{Profile: a.Profile, ProviderInfo: a.ProviderInfo}
 	if a.SignIn != nil {
 		var err error
 		if out.BackstageIdentity, err = a.SignIn.wire(now); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	apierr.WriteJSON(w, http.StatusOK, out)
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(out); err != nil {
+		return nil, fmt.Errorf("encoding the answer to a sign-in: %w", err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+// Write sends the answer; see Encode.
+func (a Answer) Write(w http.ResponseWriter, now time.Time) error {
+	text, err := a.Encode(now)
+	if err != nil {
+		return err
+	}
+	apierr.WriteJSON(w, http.StatusOK, text)
 	return nil
 }
 

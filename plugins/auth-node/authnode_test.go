@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -248,4 +249,24 @@ func TestProxy(t *testing.T) {
 	if _, err := (authnode.Proxy[string]{SignIn: byName}).Factory()(t.Context(), options("{}")); err == nil {
 		t.Error("a provider that authenticates nobody is there")
 	}
+}
+
+func FuzzOriginOf(f *testing.F) {
+	for _, seed := range []string{"https://a.test:443/x", "HTTP://[::1]:80", "https://a@b:1", "x", "http://%41", "http://a:b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		origin, ok := authnode.OriginOf(text)
+		if !ok {
+			return
+		}
+		again, ok := authnode.OriginOf(origin)
+		if !ok || again != origin {
+			t.Errorf("%q gives %q, which gives %q, %t", text, origin, again, ok)
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.User != nil || u.Path != "" || u.RawQuery != "" || origin != strings.ToLower(origin) {
+			t.Errorf("%q gives %q, which is no origin", text, origin)
+		}
+	})
 }

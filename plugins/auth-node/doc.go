@@ -20,4 +20,5 @@
 //
 // The provider is there if the configuration has auth.providers.corpProxy,
 // whose signIn.resolvers say which users of the catalog the proxy's users are.
+// Package oauth below this one is the kit of providers with a dialog.
 package authnode

@@ -2,12 +2,12 @@
 package origins
 
 import (
-	"net/url"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/flytower/flytower/core"
+	authnode "github.com/flytower/flytower/plugins/auth-node"
 )
 
 // patternsKey lists patterns of more origins.
@@ -27,7 +27,7 @@ func FromConfig(cfg core.Config) (*Allowed, error) {
 	if err != nil {
 		return nil, err
 	}
-	app, ok := Of(base)
+	app, ok := authnode.OriginOf(base)
 	if !ok {
 		return nil, &core.ConfigError{
 			Key: cfg.Path("app.baseUrl"), Position: cfg.Position("app.baseUrl"),
@@ -58,7 +58,7 @@ func FromConfig(cfg core.Config) (*Allowed, error) {
 
 // Allows reports whether pages of the origin may take part.
 func (a *Allowed) Allows(origin string) bool {
-	normal, ok := Of(origin)
+	normal, ok := authnode.OriginOf(origin)
 	if !ok {
 		return false
 	}
@@ -71,26 +71,4 @@ func (a *Allowed) Allows(origin string) bool {
 		}
 	}
 	return false
-}
-
-// Of returns the origin of a URL as browsers write it (RFC 6454 §6.1): in
-// lower case and without the default port. ok is false for what is no http or
-// https URL.
-func Of(text string) (origin string, ok bool) {
-	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" {
-		return "", false
-	}
-	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	switch {
-	case scheme != "http" && scheme != "https":
-		return "", false
-	case port == "", scheme == "http" && port == "80", scheme == "https" && port == "443":
-		return scheme + "://" + host, true
-	default:
-		return scheme + "://" + host + ":" + port, true
-	}
 }

@@ -2,8 +2,6 @@ package origins_test
 
 import (
 	"errors"
-	"net/url"
-	"strings"
 	"testing"
 
 	"github.com/flytower/flytower/core"
@@ -68,24 +66,4 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
-}
-
-func FuzzOf(f *testing.F) {
-	for _, seed := range []string{"https://a.test:443/x", "HTTP://[::1]:80", "https://a@b:1", "x", "http://%41", "http://a:b"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		origin, ok := origins.Of(text)
-		if !ok {
-			return
-		}
-		again, ok := origins.Of(origin)
-		if !ok || again != origin {
-			t.Errorf("%q gives %q, which gives %q, %t", text, origin, again, ok)
-		}
-		u, err := url.Parse(origin)
-		if err != nil || u.User != nil || u.Path != "" || u.RawQuery != "" || origin != strings.ToLower(origin) {
-			t.Errorf("%q gives %q, which is no origin", text, origin)
-		}
-	})
 }
