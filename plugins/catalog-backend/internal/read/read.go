@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/flytower/flytower/core"
@@ -80,7 +81,7 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 	s.Write(" ORDER BY ")
 	descending := false
 	for i, o := range q.Order {
-		alias := "o" + fmt.Sprint(i)
+		alias := "o" + strconv.Itoa(i)
 		if q.KeepUnordered {
 			s.Write("(", alias, ".v IS NULL), ")
 		}
@@ -199,30 +200,17 @@ func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) 
 	if err != nil {
 		return nil, err
 	}
-	n, literal := s.keys[key]
-	var items []string
-	if !literal {
-		items = s.itemRows(key)
-	}
-	switch {
-	case literal:
-		s.Write("SELECT COALESCE(s.original, s.value) AS v, count(*) FROM search s WHERE s.key_id = ", sqltext.ID(n), " AND s.value IS NOT NULL")
-		s.restrict("s.entity_id", filter)
-		s.Write(" GROUP BY 1 ORDER BY 1")
-	case len(items) > 0:
-		s.Write("SELECT 'true', count(DISTINCT i.entity_id) FROM (", strings.Join(items, " UNION ALL "), ") AS i WHERE 1=1")
-		s.restrict("i.entity_id", filter)
-	default:
-		return facets, nil
-	}
+	s.Write("SELECT v.original, count(*) FROM (")
+	s.values(key)
+	s.Write(") AS v WHERE 1=1")
+	s.restrict("v.entity_id", filter)
+	s.Write(" GROUP BY v.original ORDER BY v.original")
 	err = r.query(ctx, s, func(rows *sql.Rows) error {
 		var f Facet
 		if err := rows.Scan(&f.Value, &f.Count); err != nil {
 			return err
 		}
-		if f.Count > 0 {
-			facets = append(facets, f)
-		}
+		facets = append(facets, f)
 		return nil
 	})
 	return facets, err
@@ -315,12 +303,10 @@ func (s *statement) from(q Request) {
 		if q.KeepUnordered {
 			join = " LEFT JOIN "
 		}
-		key := int64(-1) // a key that nobody has
-		if n, ok := s.keys[o.Field]; ok {
-			key = n
-		}
-		s.Write(join, "(SELECT entity_id, ", pick, "(value) AS v FROM search WHERE key_id = ", sqltext.ID(key),
-			" AND value IS NOT NULL GROUP BY entity_id) o", fmt.Sprint(i), " ON o", fmt.Sprint(i), ".entity_id = e.id")
+		alias := "o" + strconv.Itoa(i)
+		s.Write(join, "(SELECT r.entity_id, ", pick, "(r.value) AS v FROM (")
+		s.values(o.Field)
+		s.Write(") AS r GROUP BY r.entity_id) ", alias, " ON ", alias, ".entity_id = e.id")
 		if !q.KeepUnordered {
 			return
 		}
@@ -357,7 +343,7 @@ func (s *statement) fullText(q Request) {
 		s.Write(" AND ", s.truth(false))
 		return
 	}
-	s.Write(" AND e.id IN (SELECT entity_id FROM search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
+	s.Write(" AND e.id IN (SELECT entity_id FROM entity_search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
 		s.Arg("%"+sqltext.EscapeLike(q.FullText.Term)+"%"), ` ESCAPE '\')`)
 }
 
