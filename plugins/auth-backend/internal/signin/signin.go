@@ -63,7 +63,7 @@ func (c *Context) FindCatalogUser(ctx context.Context, q authnode.UserQuery) (ca
 		}
 		entity, err := c.Catalog.EntityByRef(ctx, ref.String(), c.Auth.Own())
 		if err != nil {
-			return nil, err
+			return nil, noAnswer(err)
 		}
 		if entity != nil {
 			found = append(found, entity)
@@ -71,7 +71,7 @@ func (c *Context) FindCatalogUser(ctx context.Context, q authnode.UserQuery) (ca
 	default:
 		page, err := c.Catalog.Query(ctx, catalognode.EntitiesQuery{Query: predicate(q), Limit: 2}, c.Auth.Own())
 		if err != nil {
-			return nil, err
+			return nil, noAnswer(err)
 		}
 		found = page.Items
 	}
@@ -83,6 +83,15 @@ func (c *Context) FindCatalogUser(ctx context.Context, q authnode.UserQuery) (ca
 	default:
 		return nil, apierr.Conflict("User lookup resulted in multiple matches")
 	}
+}
+
+// noAnswer keeps a catalog that is not there from looking like a user who is
+// not there.
+func noAnswer(err error) error {
+	if apierr.KindOf(err) != apierr.KindNotFound {
+		return err
+	}
+	return apierr.Wrap(apierr.KindServiceUnavailable, err, "The catalog cannot be asked for the user")
 }
 
 func one(conditions ...bool) bool {

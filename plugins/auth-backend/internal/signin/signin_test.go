@@ -86,17 +86,18 @@ func TestFindCatalogUser(t *testing.T) {
 		asked any
 		kind  apierr.Kind
 	}{
-		"by name":         {query: authnode.UserQuery{EntityRef: "Jane"}, has: []catalogcommon.Entity{jane, joe}, asked: "user:default/jane"},
-		"by ref":          {query: authnode.UserQuery{EntityRef: "group:a/b"}, asked: "group:a/b", kind: apierr.KindNotFound},
-		"malformed ref":   {query: authnode.UserQuery{EntityRef: "user:/x"}, kind: "TypeError"},
-		"by annotation":   {query: authnode.UserQuery{Annotations: map[string]string{"github.com/user-id": "7"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"kind": "User", "metadata.annotations.github.com/user-id": "7"}},
-		"by filter":       {query: authnode.UserQuery{Filter: map[string]any{"spec.x": "y"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"kind": "User", "spec.x": "y"}},
-		"by kind":         {query: authnode.UserQuery{Filter: map[string]any{"Kind": "Group"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"Kind": "Group"}},
-		"several":         {query: authnode.UserQuery{Filter: map[string]any{"spec.x": "y"}}, has: []catalogcommon.Entity{jane, joe}, asked: map[string]any{"kind": "User", "spec.x": "y"}, kind: apierr.KindConflict},
-		"none":            {query: authnode.UserQuery{Filter: map[string]any{"kind": "user"}}, asked: map[string]any{"kind": "user"}, kind: apierr.KindNotFound},
-		"catalog is down": {query: authnode.UserQuery{EntityRef: "jane"}, err: errors.New("down"), asked: "user:default/jane", kind: apierr.KindError},
-		"nothing asked":   {kind: apierr.KindError},
-		"two questions":   {query: authnode.UserQuery{EntityRef: "jane", Filter: map[string]any{}}, kind: apierr.KindError},
+		"by name":           {query: authnode.UserQuery{EntityRef: "Jane"}, has: []catalogcommon.Entity{jane, joe}, asked: "user:default/jane"},
+		"by ref":            {query: authnode.UserQuery{EntityRef: "group:a/b"}, asked: "group:a/b", kind: apierr.KindNotFound},
+		"malformed ref":     {query: authnode.UserQuery{EntityRef: "user:/x"}, kind: "TypeError"},
+		"by annotation":     {query: authnode.UserQuery{Annotations: map[string]string{"github.com/user-id": "7"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"kind": "User", "metadata.annotations.github.com/user-id": "7"}},
+		"by filter":         {query: authnode.UserQuery{Filter: map[string]any{"spec.x": "y"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"kind": "User", "spec.x": "y"}},
+		"by kind":           {query: authnode.UserQuery{Filter: map[string]any{"Kind": "Group"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"Kind": "Group"}},
+		"several":           {query: authnode.UserQuery{Filter: map[string]any{"spec.x": "y"}}, has: []catalogcommon.Entity{jane, joe}, asked: map[string]any{"kind": "User", "spec.x": "y"}, kind: apierr.KindConflict},
+		"none":              {query: authnode.UserQuery{Filter: map[string]any{"kind": "user"}}, asked: map[string]any{"kind": "user"}, kind: apierr.KindNotFound},
+		"catalog is down":   {query: authnode.UserQuery{EntityRef: "jane"}, err: errors.New("down"), asked: "user:default/jane", kind: apierr.KindError},
+		"catalog is absent": {query: authnode.UserQuery{EntityRef: "jane"}, err: apierr.NotFound("no such route"), asked: "user:default/jane", kind: apierr.KindServiceUnavailable},
+		"nothing asked":     {kind: apierr.KindError},
+		"two questions":     {query: authnode.UserQuery{EntityRef: "jane", Filter: map[string]any{}}, kind: apierr.KindError},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -146,6 +147,7 @@ func TestSignInWithCatalogUser(t *testing.T) {
 		"unknown":                               {kind: apierr.KindNotFound},
 		"fallback":                              {opts: authnode.SignInOptions{DangerousEntityRefFallback: "Jane"}, sub: "user:default/jane", ent: []string{"user:default/jane"}},
 		"malformed fallback":                    {opts: authnode.SignInOptions{DangerousEntityRefFallback: "user:/"}, kind: "TypeError"},
+		"no fallback without a catalog":         {err: apierr.NotFound("no such route"), opts: authnode.SignInOptions{DangerousEntityRefFallback: "jane"}, kind: apierr.KindServiceUnavailable},
 		"no fallback where the catalog is down": {err: errors.New("down"), opts: authnode.SignInOptions{DangerousEntityRefFallback: "jane"}, kind: apierr.KindError},
 	} {
 		t.Run(name, func(t *testing.T) {
