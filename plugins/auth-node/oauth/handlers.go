@@ -85,8 +85,8 @@ func (e *environment[U]) checkTargets(s state) error {
 
 // target returns the origin that gets the result.
 func (e *environment[U]) target(s state) string {
-	if s.Origin != "" {
-		return s.Origin
+	if origin, ok := authnode.OriginOf(s.Origin); ok {
+		return origin
 	}
 	return e.app
 }

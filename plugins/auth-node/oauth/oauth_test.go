@@ -127,6 +127,8 @@ func TestRefusedRequests(t *testing.T) {
 		{"GET", "/start?env=dev&origin=null", nil, 400, apierr.KindInput},
 		{"GET", "/start?env=dev&redirectUrl=" + evil + "/x", nil, 403, apierr.KindNotAllowed},
 		{"GET", "/start?env=dev&redirectUrl=" + url.QueryEscape(app+"@evil.test/"), nil, 403, apierr.KindNotAllowed},
+		{"GET", "/start?env=dev&redirectUrl=" + url.QueryEscape(evil+`\@app.test/`), nil, 403, apierr.KindNotAllowed},
+		{"GET", "/start?env=dev&redirectUrl=" + url.QueryEscape("http:\t//evil.test"), nil, 403, apierr.KindNotAllowed},
 		{"GET", "/start?env=dev&redirectUrl=//evil.test", nil, 403, apierr.KindNotAllowed},
 		{"GET", "/start?env=dev&redirectUrl=javascript:alert(1)", nil, 403, apierr.KindNotAllowed},
 		{"GET", "/refresh?env=dev", nil, 401, apierr.KindAuthentication},
