@@ -30,6 +30,7 @@ func (c *runCommand) Run(ctx context.Context, a *App) error {
 	}
 	o.Strict = !c.Lenient
 	b := a.build(o, c.pluginFlags, more...)
+	b.Instance().Subscribe(memoryReleaser())
 	err = b.Run(ctx)
 	var failed *backend.StartupError
 	if errors.As(err, &failed) {
@@ -55,6 +56,18 @@ func (c *runCommand) source(a *App) (rootconfig.Options, []backend.Feature, erro
 	o.FS = fstest.MapFS{"app-config.yaml": &fstest.MapFile{Data: []byte(a.Example.Config)}}
 	o.Dir = ""
 	return o, a.Example.Features, nil
+}
+
+// memoryReleaser returns a subscriber that gives the memory back that only the
+// start needed, once that is over.
+func memoryReleaser() func(backend.Status) {
+	released := false
+	return func(s backend.Status) {
+		if s.Phase == backend.PhaseStarted && !released {
+			released = true
+			debug.FreeOSMemory()
+		}
+	}
 }
 
 // limitMemory lets the collector keep the process below the limit of its

@@ -1,6 +1,7 @@
 package rootconfig
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -31,7 +32,8 @@ func NewFactory(o Options) backend.ServiceFactory {
 			root.tell(func(log *slog.Logger) {
 				log.Info("Loaded the configuration from " + strings.Join(root.Sources(), ", "))
 			})
-			if err := root.adopt(o, instance()); err != nil {
+			adopted := o.merge(instance())
+			if err := root.adopt(o, adopted); err != nil {
 				return nil, err
 			}
 			// Feature loaders may install more plugins; their schemas count, too.
@@ -40,7 +42,12 @@ func NewFactory(o Options) backend.ServiceFactory {
 				if len(s.Plugins) == 0 && s.Phase == backend.PhaseStarting {
 					return
 				}
-				once.Do(func() { root.report(o, instance()) })
+				once.Do(func() {
+					if !o.covers(instance(), adopted) {
+						adopted = o.merge(instance())
+					}
+					root.report(adopted)
+				})
 			})
 			if err := lifecycle().OnStop("stop watching the status", func(context.Context) error { cancel(); return nil }); err != nil {
 				return nil, err
@@ -76,33 +83,52 @@ func (o Options) sources(instance backend.Instance) []configschema.Source {
 	return append(list, InstalledSchemas(instance)...)
 }
 
+// merged is the schema of everything that was installed at some time. Making
+// it is most of the work of a start.
+type merged struct {
+	sources []configschema.Source
+	schema  *configschema.Schema
+	err     error // see mergeTolerant
+}
+
+func (o Options) merge(instance backend.Instance) merged {
+	m := merged{sources: o.sources(instance)}
+	m.schema, m.err = mergeTolerant(m.sources)
+	return m
+}
+
+// covers reports whether nothing was installed since.
+func (o Options) covers(instance backend.Instance, m merged) bool {
+	return slices.EqualFunc(o.sources(instance), m.sources, func(a, b configschema.Source) bool {
+		return a.Owner == b.Owner && bytes.Equal(a.Value, b.Value)
+	})
+}
+
 // adopt sets the schema, so that the secrets are known from the beginning.
 // A strict start fails if schemas contradict each other.
-func (r *Root) adopt(o Options, instance backend.Instance) error {
-	schema, err := mergeTolerant(o.sources(instance))
-	if schema == nil || err != nil && o.Strict {
-		return err
+func (r *Root) adopt(o Options, m merged) error {
+	if m.schema == nil || m.err != nil && o.Strict {
+		return m.err
 	}
-	r.SetSchema(schema)
+	r.SetSchema(m.schema)
 	if o.Strict {
-		return Check(r, schema).Invalid()
+		return Check(r, m.schema).Invalid()
 	}
 	return nil
 }
 
 // report checks the configuration against the schemas of everything that is
 // installed, and logs what it finds, now and after changes.
-func (r *Root) report(o Options, instance backend.Instance) {
-	schema, err := mergeTolerant(o.sources(instance))
-	if err != nil {
+func (r *Root) report(m merged) {
+	if m.err != nil {
 		r.tell(func(log *slog.Logger) {
-			log.Error("The keys of some plugins are not checked, because their configuration schemas cannot be used", "error", err)
+			log.Error("The keys of some plugins are not checked, because their configuration schemas cannot be used", "error", m.err)
 		})
 	}
-	if schema == nil {
+	if m.schema == nil {
 		return
 	}
-	r.SetSchema(schema)
+	r.SetSchema(m.schema)
 	r.mu.Lock()
 	r.reporting = true
 	r.mu.Unlock()

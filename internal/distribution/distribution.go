@@ -11,6 +11,7 @@ import (
 	"github.com/flytower/flytower/defaults/telemetry/otlp"
 	"github.com/flytower/flytower/internal/exampledata"
 	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
+	catalogmodulelogs "github.com/flytower/flytower/plugins/catalog-backend-module-logs"
 	catalogmodulescaffolderentitymodel "github.com/flytower/flytower/plugins/catalog-backend-module-scaffolder-entity-model"
 	gatewaybackend "github.com/flytower/flytower/plugins/gateway-backend"
 )
@@ -19,6 +20,7 @@ import (
 func Features() []backend.Feature {
 	return []backend.Feature{
 		catalogbackend.Plugin,
+		catalogmodulelogs.Module,
 		catalogmodulescaffolderentitymodel.Module,
 		gatewaybackend.Plugin,
 		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says

@@ -38,10 +38,12 @@ func documents(t *testing.T) []string {
 	return out
 }
 
-var links = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+var (
+	links = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	code  = regexp.MustCompile("(?ms)^```.*?^```|`[^`\n]*`")
+)
 
-// TestLinks checks that the files are there which documents refer to. Folders
-// may be on their way.
+// TestLinks checks that the files are there which documents refer to.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	for _, doc := range documents(t) {
@@ -49,13 +51,13 @@ func TestLinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, match := range links.FindAllSubmatch(text, -1) {
+		for _, match := range links.FindAllSubmatch(code.ReplaceAll(text, nil), -1) {
 			target, err := url.Parse(string(match[1]))
 			if err != nil {
 				t.Errorf("%s: link %s: %v", doc, match[1], err)
 				continue
 			}
-			if target.Scheme != "" || target.Path == "" || strings.HasSuffix(target.Path, "/") {
+			if target.Scheme != "" || target.Path == "" {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), filepath.FromSlash(target.Path))); err != nil {

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command startup measures how long a backend takes from the start of its
 // process to readiness, and how much memory it holds: idle, and at its peak.
 // With a second command it measures the two in turn, A B A B …, and prints

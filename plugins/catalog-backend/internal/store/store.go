@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/flytower/flytower/core"
@@ -28,6 +29,9 @@ type Store struct {
 	uid      func() string
 	wake     func()
 	holder   int64 // names this store in claims
+
+	written  atomic.Int64 // final forms
+	analyzed atomic.Int64 // how many they were when the planner was told
 }
 
 // Options make a store.
@@ -111,9 +115,25 @@ func (t *tx) run(statements ...string) error {
 	return nil
 }
 
+// tellPlanner tells the planner of PostgreSQL what is in the tables while they
+// grow from nothing: until it learns by itself, which takes a minute, it would
+// take them for empty.
+func (s *Store) tellPlanner(ctx context.Context, more int) error {
+	total, last := s.written.Add(int64(more)), s.analyzed.Load()
+	if s.database.Dialect() != core.PostgreSQL || total < manyRows || total < 4*last || !s.analyzed.CompareAndSwap(last, total) {
+		return nil
+	}
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "ANALYZE entity, entity_search, entity_due, entity_edge, provider_edge, relation, refresh_key")
+	return err
+}
+
 // manyRows is how many rows a temporary table has to have for the planner to
 // be told about them.
-const manyRows = 2000
+const manyRows = 1000
 
 // analyze tells the planner of PostgreSQL what is in a temporary table.
 func (t *tx) analyze(table string, rows int) error {

@@ -176,7 +176,10 @@ func (s *Store) Save(ctx context.Context, results []Result) (saved Saved, err er
 		saved.Stitched, err = t.stitchNow(current, neighbours)
 		return err
 	})
-	return saved, err
+	if err != nil {
+		return saved, err
+	}
+	return saved, s.tellPlanner(ctx, saved.Stitched.Changed)
 }
 
 func compare(a, b string) int {

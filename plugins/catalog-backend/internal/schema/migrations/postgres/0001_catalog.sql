@@ -105,7 +105,7 @@ CREATE TABLE entity_search (
     item      boolean NOT NULL
 );
 CREATE INDEX entity_search_value ON entity_search (key_id, value, entity_id);
-CREATE INDEX entity_search_entity ON entity_search (entity_id);
+CREATE INDEX entity_search_entity ON entity_search (entity_id, key_id);
 
 -- Locations that users registered.
 CREATE TABLE location (
