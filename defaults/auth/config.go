@@ -3,8 +3,6 @@ package auth
 import (
 	"strings"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/flytower/flytower/core"
 )
 
@@ -37,17 +35,6 @@ func stringList(cfg core.Config, key string) ([]string, error) {
 		}
 	}
 	return items, nil
-}
-
-// algorithm returns the signature algorithm with the name, if tokens may have
-// it.
-func algorithm(name string) (jose.SignatureAlgorithm, bool) {
-	for _, a := range asymmetric {
-		if string(a) == name {
-			return a, true
-		}
-	}
-	return "", false
 }
 
 // ConfigSchema describes what this service reads.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/signingkey"
 )
 
 // external is an entry of backend.auth.externalAccess.
@@ -217,7 +218,7 @@ func (x *externals) jwksTokens(cfg core.Config) (core.ExternalTokenVerifier, err
 		want.algorithms = nil
 	}
 	for _, name := range names {
-		alg, ok := algorithm(name)
+		alg, ok := signingkey.Algorithm(name)
 		if !ok {
 			return nil, configError(cfg, "algorithm", fmt.Sprintf("is %q, which is no known algorithm with a public key", name), "use for example RS256 or ES256")
 		}

@@ -2,9 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/flytower/flytower/internal/flight"
+	"github.com/flytower/flytower/internal/signingkey"
 )
 
 const (
@@ -171,7 +169,7 @@ var errUnknownKey = errors.New("no published key fits")
 func choose(keys []jose.JSONWebKey, kid string, hasKid bool, alg string) (any, error) {
 	var found any
 	for _, k := range keys {
-		if hasKid && k.KeyID != kid || k.Algorithm != "" && k.Algorithm != alg || usable(k, alg) != nil {
+		if hasKid && k.KeyID != kid || k.Algorithm != "" && k.Algorithm != alg || signingkey.Fits(k.Key, jose.SignatureAlgorithm(alg)) != nil {
 			continue
 		}
 		if found != nil {
@@ -183,29 +181,6 @@ func choose(keys []jose.JSONWebKey, kid string, hasKid bool, alg string) (any, e
 		return nil, errUnknownKey
 	}
 	return found, nil
-}
-
-// usable tells why a key cannot verify signatures of the algorithm.
-func usable(k jose.JSONWebKey, alg string) error {
-	switch public := k.Key.(type) {
-	case *ecdsa.PublicKey:
-		curve := map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}[alg]
-		if curve == public.Curve.Params().Name {
-			return nil
-		}
-	case *rsa.PublicKey:
-		if len(alg) == 5 && (alg[:2] == "RS" || alg[:2] == "PS") {
-			if n := public.N.BitLen(); n < 2048 || n > 8192 {
-				return fmt.Errorf("RSA keys must have 2048 to 8192 bits, not %d", n)
-			}
-			return nil
-		}
-	case ed25519.PublicKey:
-		if alg == string(jose.EdDSA) {
-			return nil
-		}
-	}
-	return fmt.Errorf("the key does not fit the algorithm %s", alg)
 }
 
 // fetchHTTP returns a function that gets the key set at the address.

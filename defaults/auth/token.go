@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/flytower/flytower/internal/signingkey"
 )
 
 // The header parameter typ tells the kinds of tokens apart.
@@ -33,10 +35,7 @@ const maxTokenLength = 64 << 10
 
 // asymmetric are the signature algorithms that tokens may have: those with a
 // public key to verify with.
-var asymmetric = []jose.SignatureAlgorithm{
-	jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512,
-	jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
-}
+var asymmetric = signingkey.Algorithms()
 
 // jwt is a JSON Web Token that was taken apart, not verified. Members are
 // kept by their exact names; encoding/json would match fields in any case.
