@@ -171,7 +171,14 @@ func (p *Provider) Delta(ctx context.Context, added []catalogcommon.Entity, remo
 	if len(added) == 0 && len(removed) == 0 {
 		return nil
 	}
-	c := change{added, removed}
+	c := change{removed: removed}
+	for _, e := range added {
+		e, err := catalogcommon.NormalizeEntity(e)
+		if err != nil {
+			return err
+		}
+		c.added = append(c.added, e)
+	}
 	p.mu.Lock()
 	if p.running {
 		if len(p.journal) < maxJournal {

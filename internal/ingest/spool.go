@@ -31,6 +31,10 @@ func newSpool() (*spool, error) {
 }
 
 func (s *spool) add(e catalogcommon.Entity) error {
+	e, err := catalogcommon.NormalizeEntity(e)
+	if err != nil {
+		return err
+	}
 	s.buf = e.AppendJSON(append(s.buf[:0], 0, 0, 0, 0))
 	n := len(s.buf) - 4
 	if n > maxEntity {
