@@ -171,3 +171,17 @@ func (a *API) HasApps() bool {
 	c, err := a.connection()
 	return err == nil && len(c.integration.Apps) > 0
 }
+
+// AsApp reports whether requests about the owner are sent as a GitHub App,
+// which may read less than the token of a person.
+func (a *API) AsApp(ctx context.Context, owner string) (bool, error) {
+	c, err := a.connection()
+	if err != nil {
+		return false, err
+	}
+	credential, err := c.credentials.Credentials(ctx, owner, "")
+	if err != nil {
+		return false, fmt.Errorf("finding the credential for %s at %s: %w", owner, a.host, err)
+	}
+	return credential.IsApp(), nil
+}

@@ -2,6 +2,7 @@ package githubapp
 
 import (
 	"context"
+	"strings"
 
 	"github.com/flytower/flytower/apierr"
 )
@@ -43,3 +44,7 @@ func (s *Source) Installations(ctx context.Context, appID int64) ([]Installation
 	}
 	return out, nil
 }
+
+// IsApp reports whether the credential is that of an installation of a GitHub
+// App, which may read less than the token of a person.
+func (c Credential) IsApp() bool { return strings.HasPrefix(c.ID, "app-") }

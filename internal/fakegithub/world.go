@@ -202,7 +202,17 @@ func (w *World) organization(o *Organization) object {
 		teams[i] = node{t.id, w.team(t, o)}
 	}
 	return object{
-		"__typename": "Organization", "login": o.Login, "membersWithRole": connection(members), "teams": connection(teams),
+		"__typename": "Organization", "login": o.Login, "membersWithRole": connection(members),
+		"teams": resolver(func(args map[string]any) (any, error) {
+			logins, filtered := args["userLogins"].([]any)
+			of := slices.DeleteFunc(slices.Clone(teams), func(n node) bool {
+				return filtered && !slices.ContainsFunc(logins, func(login any) bool {
+					name, _ := login.(string)
+					return slices.ContainsFunc(w.findTeam(o, n.id).Members, func(m string) bool { return strings.EqualFold(m, name) })
+				})
+			})
+			return connection(of)(args)
+		}),
 		"team": resolver(func(args map[string]any) (any, error) {
 			for _, t := range o.Teams {
 				if t.Slug == args["slug"] {
@@ -217,6 +227,15 @@ func (w *World) organization(o *Organization) object {
 func (w *World) user(u *User, o *Organization) object {
 	return object{
 		"__typename": "User", "login": u.Login, "id": u.ID, "name": nullable(u.Name), "email": u.Email, "bio": nullable(u.Bio), "avatarUrl": u.AvatarURL,
+		"organization": resolver(func(args map[string]any) (any, error) {
+			for _, other := range w.orgs {
+				isMember := slices.ContainsFunc(other.Users, func(m *User) bool { return m.Login == u.Login })
+				if login, _ := args["login"].(string); isMember && strings.EqualFold(other.Login, login) {
+					return object{"__typename": "Organization", "login": other.Login}, nil
+				}
+			}
+			return nil, nil
+		}),
 		"suspendedAt": map[bool]any{true: "2026-01-01T00:00:00Z"}[u.Suspended],
 		"organizationVerifiedDomainEmails": resolver(func(args map[string]any) (any, error) {
 			if args["login"] != o.Login {
@@ -293,4 +312,8 @@ func connection(nodes []node) resolver {
 			"pageInfo": object{"__typename": "PageInfo", "hasNextPage": len(rest) > len(page), "endCursor": end},
 		}, nil
 	}
+}
+
+func (w *World) findTeam(o *Organization, id int) *Team {
+	return o.Teams[slices.IndexFunc(o.Teams, func(t *Team) bool { return t.id == id })]
 }
