@@ -82,6 +82,7 @@ func TestFailures(t *testing.T) {
 		"partial":       {fakegithub.PartialErrors, apierr.KindNotAllowed, 1},
 		"no data":       {fakegithub.Failure{Status: 200, Body: `{}`}, apierr.KindServiceUnavailable, 4},
 		"403":           {fakegithub.Failure{Status: 403, Body: `{"message":"Resource protected by SAML"}`}, apierr.KindNotAllowed, 1},
+		"404":           {fakegithub.Failure{Status: 404, Body: `{}`}, apierr.KindError, 1},
 		"wrong shape":   {fakegithub.Failure{Status: 200, Body: `{"data":{"organization":7}}`}, apierr.KindError, 1},
 		"other error":   {fakegithub.Failure{Status: 200, Body: `{"errors":[{"type":"ODD","message":"m","path":["a",1]},{"message":"n"}]}`}, apierr.KindError, 1},
 		"absent, mixed": {fakegithub.Failure{Status: 200, Body: `{"errors":[{"type":"NOT_FOUND","message":"m"},{"type":"ODD","message":"n"}]}`}, apierr.KindError, 1},

@@ -68,7 +68,12 @@ func (a *API) query(ctx context.Context, q Query, body []byte, out any) error {
 	if err != nil {
 		return err
 	}
-	if answer.Status != http.StatusOK {
+	switch answer.Status {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		// That says something about the address, and nothing about the query.
+		return errors.New("the host answered with status 404; check apiBaseUrl of the integration")
+	default:
 		return unexpected(answer.Status)
 	}
 	var envelope struct {

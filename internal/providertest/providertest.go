@@ -40,7 +40,9 @@ type Catalog struct {
 	mutations int
 	tasks     map[string]core.Task
 	topics    map[string][]core.Subscription
+	triggered []string
 	refuse    error
+	busy      error
 }
 
 // Start starts a backend with a catalog plugin that connects the providers of
@@ -223,6 +225,26 @@ func (s scheduler) Schedule(_ context.Context, t core.Task) error {
 	s.c.tasks[t.ID] = t
 	return nil
 }
+
+func (s scheduler) Trigger(_ context.Context, id string) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.triggered = append(s.c.triggered, id)
+	return s.c.busy
+}
+
+// TakeTriggered returns the ids of the tasks that were triggered since the
+// last call.
+func (c *Catalog) TakeTriggered() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.triggered
+	c.triggered = nil
+	return out
+}
+
+// Busy sets the error of triggers.
+func (c *Catalog) Busy(err error) { c.mu.Lock(); defer c.mu.Unlock(); c.busy = err }
 
 type events struct{ c *Catalog }
 
