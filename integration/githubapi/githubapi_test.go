@@ -199,12 +199,21 @@ func TestInstallations(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, app := range []int64{0, fakegithub.AppID} {
-		found, err := api.Installations(t.Context(), app)
+		found, err := api.Installations(t.Context(), app, time.Hour)
 		if err != nil || len(found) != 2 || found[0].Owner != "acme" || found[0].OwnerType != "Organization" || found[0].AppID != fakegithub.AppID {
 			t.Errorf("app %d: %+v, %v", app, found, err)
 		}
 	}
-	if _, err := api.Installations(t.Context(), 99); apierr.KindOf(err) != apierr.KindNotFound {
+	gh.Install("initech")
+	for _, step := range []struct {
+		maxAge time.Duration
+		want   string
+	}{{time.Hour, "acme"}, {0, "initech"}, {time.Hour, "initech"}} {
+		if found, err := api.Installations(t.Context(), 0, step.maxAge); err != nil || found[0].Owner != step.want {
+			t.Errorf("no older than %s: %+v, %v", step.maxAge, found, err)
+		}
+	}
+	if _, err := api.Installations(t.Context(), 99, 0); apierr.KindOf(err) != apierr.KindNotFound {
 		t.Errorf("unknown app: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/backend"
@@ -153,13 +154,14 @@ func (a *API) connection() (*connection, error) {
 
 // Installations returns the installations of the GitHub Apps that are
 // configured for the host; those of one app, if appID is not 0. Suspended
-// ones, and those of owners that are not allowed, are left out.
-func (a *API) Installations(ctx context.Context, appID int64) ([]githubapp.Installation, error) {
+// ones, and those of owners that are not allowed, are left out. What was read
+// within maxAge is not read again.
+func (a *API) Installations(ctx context.Context, appID int64, maxAge time.Duration) ([]githubapp.Installation, error) {
 	c, err := a.connection()
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.credentials.Installations(ctx, appID)
+	found, err := c.credentials.Installations(ctx, appID, maxAge)
 	if err != nil {
 		return nil, fmt.Errorf("finding the installations at %s: %w", a.host, err)
 	}

@@ -3,6 +3,7 @@ package githubapp
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 )
@@ -20,8 +21,9 @@ type Installation struct {
 // Installations returns the installations of the apps, or of one app if appID
 // is not 0, in the order of the configuration and of the host. Suspended ones,
 // and those of owners that are not allowed, are left out. An app that is not
-// configured is a not-found error. They are remembered for 10 minutes.
-func (s *Source) Installations(ctx context.Context, appID int64) ([]Installation, error) {
+// configured is a not-found error. What was read within maxAge is not read
+// again.
+func (s *Source) Installations(ctx context.Context, appID int64, maxAge time.Duration) ([]Installation, error) {
 	var out []Installation
 	known := appID == 0
 	for _, a := range s.apps {
@@ -29,7 +31,7 @@ func (s *Source) Installations(ctx context.Context, appID int64) ([]Installation
 			continue
 		}
 		known = true
-		list, err := a.list(ctx, installationsFor)
+		list, err := a.list(ctx, maxAge)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package catalogmodulegithuborg
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -78,7 +79,7 @@ func (p *provider) onEvent(ctx context.Context, e core.Event) error {
 	if err != nil {
 		return err
 	}
-	orgs, err := s.organizations(ctx)
+	orgs, err := s.organizations(ctx, installationsFor)
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func (c *update) team(ctx context.Context, org, slug string) error {
 // user brings a user up to date, with its groups in all organizations.
 func (c *update) user(ctx context.Context, login string) error {
 	if login == "" {
-		return fmt.Errorf("the webhook names no user")
+		return errors.New("the webhook names no user")
 	}
 	var entity catalogcommon.Entity
 	in := memberships{}

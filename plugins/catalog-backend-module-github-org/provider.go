@@ -66,7 +66,7 @@ func (p *provider) refresh(ctx context.Context) error {
 		return err
 	}
 	_, err = p.sink.Load().Full(ctx, func(ctx context.Context, add ingest.AddFunc) error {
-		orgs, err := s.organizations(ctx)
+		orgs, err := s.organizations(ctx, 0)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/integration/githubapi"
@@ -250,12 +251,17 @@ func (s source) teamBySlug(ctx context.Context, org, slug string) (t Team, ok bo
 	return t, err == nil, err
 }
 
-// organizations returns whose members and teams count.
-func (s source) organizations(ctx context.Context) ([]string, error) {
+// installationsFor is how long the installations of apps are believed when a
+// webhook arrives. A run always reads them.
+const installationsFor = 10 * time.Minute
+
+// organizations returns whose members and teams count, as it was no longer
+// than maxAge ago.
+func (s source) organizations(ctx context.Context, maxAge time.Duration) ([]string, error) {
 	if len(s.orgs) > 0 {
 		return s.orgs, nil
 	}
-	installations, err := s.api.Installations(ctx, 0)
+	installations, err := s.api.Installations(ctx, 0, maxAge)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/integration/githubapi"
@@ -55,7 +56,7 @@ func (p *provider) refresh(ctx context.Context) error {
 		return err
 	}
 	_, err = p.sink.Load().Full(ctx, func(ctx context.Context, add ingest.AddFunc) error {
-		owners, err := p.owners(ctx, api)
+		owners, err := p.owners(ctx, api, 0)
 		if err != nil {
 			return err
 		}
@@ -75,12 +76,17 @@ func (p *provider) refresh(ctx context.Context) error {
 	return err
 }
 
-// owners returns whose repositories count.
-func (p *provider) owners(ctx context.Context, api *githubapi.API) ([]string, error) {
+// installationsFor is how long the installations of an app are believed when
+// a webhook arrives. A run always reads them.
+const installationsFor = 10 * time.Minute
+
+// owners returns whose repositories count, as it was no longer than maxAge
+// ago.
+func (p *provider) owners(ctx context.Context, api *githubapi.API, maxAge time.Duration) ([]string, error) {
 	if p.organization != "" {
 		return []string{p.organization}, nil
 	}
-	installations, err := api.Installations(ctx, p.app)
+	installations, err := api.Installations(ctx, p.app, maxAge)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +106,7 @@ func (p *provider) concerns(ctx context.Context, owner string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	owners, err := p.owners(ctx, api)
+	owners, err := p.owners(ctx, api, installationsFor)
 	if err != nil {
 		return false, err
 	}
