@@ -103,7 +103,7 @@ func TestWebhooksKeepUp(t *testing.T) {
 			c, full := start(t, gh, text), start(t, gh, text)
 			mustRun(t, c)
 			h := &history{Rand: rand.New(rand.NewPCG(5, 6)), gh: gh}
-			for i := range 60 {
+			for i := range 40 {
 				var topic string
 				var body map[string]any
 				gh.Change(func(w *fakegithub.World) { topic, body = h.step(w) })
