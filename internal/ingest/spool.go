@@ -27,6 +27,9 @@ func newSpool() (*spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating a temporary file for the entities of the source: %w", err)
 	}
+	// Where the system allows it, the file goes with the process, however that
+	// ends.
+	_ = os.Remove(f.Name())
 	return &spool{file: f, out: bufio.NewWriterSize(f, 64<<10), counts: map[string]int{}}, nil
 }
 

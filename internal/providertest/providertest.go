@@ -130,11 +130,15 @@ func (c *Catalog) Run(ctx context.Context, id string) error {
 	return task.Run(ctx, core.TaskRun{Fence: 1})
 }
 
-// Publish delivers an event to all who subscribed to its topic.
+// Publish delivers an event to all who subscribed to its topic. The payload
+// is encoded as JSON, unless it is a []byte.
 func (c *Catalog) Publish(ctx context.Context, topic string, payload any) error {
-	body, err := json.Marshal(payload)
-	if err != nil {
-		return err
+	body, raw := payload.([]byte)
+	if !raw {
+		var err error
+		if body, err = json.Marshal(payload); err != nil {
+			return err
+		}
 	}
 	c.mu.Lock()
 	to := slices.Clone(c.topics[topic])

@@ -123,7 +123,7 @@ func (p *provider) onEvent(ctx context.Context, e core.Event) error {
 func (p *provider) runSoon(ctx context.Context) error {
 	err := p.scheduler.Trigger(ctx, p.taskID())
 	if apierr.KindOf(err) == apierr.KindConflict {
-		p.log.InfoContext(ctx, "a full run was wanted while one runs; the next one has what this one misses")
+		p.log.InfoContext(ctx, "a full run was wanted while one runs; the next one has what this one misses", "provider", p.ProviderName())
 		return nil
 	}
 	return err

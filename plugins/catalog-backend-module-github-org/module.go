@@ -68,7 +68,7 @@ func declare(env *backend.ModuleEnv, o options) backend.InitFunc {
 			}
 			p := &provider{
 				settings: s, options: o, github: github(), scheduler: scheduler(), events: events(), database: database(),
-				log: log().With("provider", s.providerName()),
+				log: log(),
 			}
 			if err := processing().AddProvider(retired("GithubOrgEntityProvider:"+s.id), p); err != nil {
 				return err

@@ -37,7 +37,7 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 			}
 			p := &provider{
 				settings: s, github: github(), scheduler: scheduler(), events: events(), database: database(),
-				log: log().With("provider", s.providerName()),
+				log: log(),
 			}
 			if err := processing().AddProvider(p); err != nil {
 				return err
