@@ -1,6 +1,5 @@
-// Package githubapi asks the APIs of the configured GitHub hosts: GraphQL
-// queries, and reads of the REST API, with the credentials of the
-// configuration (GitHub Apps first, then the token).
+// Package githubapi sends GraphQL queries to the configured GitHub hosts, with
+// the credentials of the configuration (GitHub Apps first, then the token).
 //
 // A module takes the service, which all features of a backend share, so that
 // they share what it knows about rate limits, too:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -185,37 +184,4 @@ func unexpected(status int) error {
 	default:
 		return fmt.Errorf("the host answered with status %d", status)
 	}
-}
-
-// Get reads a JSON value of the REST API. path begins with a slash and is
-// below the base URL of the API.
-func (a *API) Get(ctx context.Context, owner, repo, path string, params url.Values, out any) error {
-	err := a.patiently(ctx, false, func() error {
-		c, err := a.connection()
-		if err != nil {
-			return err
-		}
-		credential, err := c.credentials.Credentials(ctx, owner, repo)
-		if err != nil {
-			return err
-		}
-		header := credential.Header()
-		header.Set("Accept", "application/vnd.github+json")
-		at := c.integration.APIBaseURL + path
-		if len(params) > 0 {
-			at += "?" + params.Encode()
-		}
-		answer, err := a.hosts.client.Get(ctx, hostclient.Request{URL: at, Header: header, Credential: credential.ID})
-		if err != nil {
-			return err
-		}
-		if answer.Status != http.StatusOK {
-			return unexpected(answer.Status)
-		}
-		return json.Unmarshal(answer.Body, out)
-	})
-	if err != nil {
-		return fmt.Errorf("reading %s of %s: %w", path, a.host, err)
-	}
-	return nil
 }

@@ -39,11 +39,13 @@ type Team struct {
 }
 
 // UserTransformer makes the entity of a user; nil leaves the user out. The
-// provider adds where the entity comes from and spec.memberOf.
+// provider adds where the entity comes from and spec.memberOf. To find the
+// entity of a user who left, it is called with Org and Login only.
 type UserTransformer func(ctx context.Context, u User) (catalogcommon.Entity, error)
 
 // TeamTransformer makes the entity of a team; nil leaves the team out. The
-// provider adds where the entity comes from.
+// provider adds where the entity comes from. To find the entity of a team that
+// is gone, it is called with what names the team only.
 type TeamTransformer func(ctx context.Context, t Team) (catalogcommon.Entity, error)
 
 const (
