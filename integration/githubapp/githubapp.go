@@ -156,6 +156,7 @@ type installation struct {
 	ID      int64 `json:"id"`
 	Account struct {
 		Login string `json:"login"`
+		Type  string `json:"type"`
 	} `json:"account"`
 	SuspendedAt string `json:"suspended_at"`
 	Selection   string `json:"repository_selection"`

@@ -1,0 +1,26 @@
+// Package ingest carries the entities of a remote source into the catalog, so
+// that a source in trouble never empties it.
+//
+//	p := ingest.New(ingest.Options{Provider: "github-provider:acme", Connection: connection, …})
+//	report, err := p.Full(ctx, func(ctx context.Context, add ingest.AddFunc) error {
+//		for each page of the source {
+//			if err := add(entity); err != nil {
+//				return err
+//			}
+//		}
+//		return nil
+//	})
+//
+// A full run first writes everything that the source has to a temporary file,
+// and then hands the file in as one mutation:
+//
+//   - An error of the source ends the run before the catalog was touched.
+//   - No more than one entity is held in memory, and no transaction is open
+//     while the source is read, however long that takes.
+//   - The numbers are known before the mutation. If the source has far fewer
+//     entities than in the last run, the mutation is refused; see
+//     [Options.MaxRemovedPercentage].
+//
+// Changes that come by [Provider.Delta] while a full run reads the source are
+// applied at once and once more after the run, whose pages may be older.
+package ingest

@@ -1,0 +1,48 @@
+package catalogmodulegithub
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/flytower/flytower/backend"
+	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/integration/githubapi"
+	catalognode "github.com/flytower/flytower/plugins/catalog-node"
+)
+
+// Module adds a provider for each entry of catalog.providers.github.
+var Module = backend.NewModule("catalog", "github", declare,
+	backend.WithDescription("Finds catalog files in GitHub repositories"),
+	core.ConfigSchema(ConfigSchema),
+)
+
+func declare(env *backend.ModuleEnv) backend.InitFunc {
+	var (
+		config     = core.RootConfig.From(env)
+		log        = core.Logger.From(env)
+		scheduler  = core.Scheduler.From(env)
+		events     = core.Events.From(env)
+		database   = core.Database.From(env)
+		github     = githubapi.Service.From(env)
+		processing = catalognode.Processing.From(env)
+	)
+	return func(context.Context) error {
+		all, err := readSettings(config())
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			if _, err := github().Host(s.host); err != nil {
+				return fmt.Errorf("%s: %w", s.key, err)
+			}
+			p := &provider{
+				settings: s, github: github(), scheduler: scheduler(), events: events(), database: database(),
+				log: log(),
+			}
+			if err := processing().AddProvider(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
