@@ -10,7 +10,11 @@ import (
 	"github.com/flytower/flytower/command"
 	"github.com/flytower/flytower/defaults/telemetry/otlp"
 	"github.com/flytower/flytower/internal/exampledata"
+	authbackend "github.com/flytower/flytower/plugins/auth-backend"
+	authmoduleguestprovider "github.com/flytower/flytower/plugins/auth-backend-module-guest-provider"
 	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
+	catalogmodulegithub "github.com/flytower/flytower/plugins/catalog-backend-module-github"
+	catalogmodulegithuborg "github.com/flytower/flytower/plugins/catalog-backend-module-github-org"
 	catalogmodulelogs "github.com/flytower/flytower/plugins/catalog-backend-module-logs"
 	catalogmodulescaffolderentitymodel "github.com/flytower/flytower/plugins/catalog-backend-module-scaffolder-entity-model"
 	gatewaybackend "github.com/flytower/flytower/plugins/gateway-backend"
@@ -19,7 +23,11 @@ import (
 // Features returns the plugins and modules of the standard backend.
 func Features() []backend.Feature {
 	return []backend.Feature{
+		authbackend.Plugin,
+		authmoduleguestprovider.Module,
 		catalogbackend.Plugin,
+		catalogmodulegithub.Module,
+		catalogmodulegithuborg.Module,
 		catalogmodulelogs.Module,
 		catalogmodulescaffolderentitymodel.Module,
 		gatewaybackend.Plugin,
