@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -112,16 +114,22 @@ func restricted(t *testing.T, password, options string) map[string]string {
 		t.Fatal(err)
 	}
 	name := "e2e_" + strings.TrimPrefix(server.Path, "/test_")[:12]
-	conn, err := pgx.Connect(t.Context(), server.String())
-	if err != nil {
+	administer := func(ctx context.Context, statement string) error {
+		conn, err := pgx.Connect(ctx, server.String())
+		if err != nil {
+			return err
+		}
+		_, err = conn.Exec(ctx, statement)
+		return errors.Join(err, conn.Close(ctx))
+	}
+	if err := administer(t.Context(), fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD '%s' %s`, name, password, options)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(t.Context(), fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD '%s' %s`, name, password, options)); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		if err := administer(context.Background(), "DROP ROLE "+name); err != nil {
+			t.Errorf("drop the role of the test: %v", err)
+		}
+	})
 	return map[string]string{"PGHOST": server.Query().Get("host"), "PGUSER": name, "PGDATABASE": strings.TrimPrefix(server.Path, "/")}
 }
 
@@ -163,8 +171,8 @@ func TestMessages(t *testing.T) {
 				message = p.stdout.String()
 			}
 			for _, e := range p.log() {
-				if level := e.text("level"); s.starts && (level == "warn" || level == "error") {
-					message += level + ": " + e.text("message") + "\n"
+				if text := e.text("message"); s.starts && strings.Contains(text, "config key") {
+					message += e.text("level") + ": " + text + "\n"
 				}
 			}
 			everything := p.stdout.String() + p.stderr.String()
