@@ -14,6 +14,7 @@ import (
 	"github.com/flytower/flytower/internal/ratelimit"
 	"github.com/flytower/flytower/internal/signingkey"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/keys"
+	"github.com/flytower/flytower/plugins/auth-backend/internal/origins"
 )
 
 //go:embed config.schema.json
@@ -34,7 +35,7 @@ type settings struct {
 }
 
 func readSettings(c core.Config, log *slog.Logger) (s settings, err error) {
-	if s.appURL, err = c.String("app.baseUrl"); err != nil {
+	if s.appURL, err = origins.AppURL(c); err != nil {
 		return s, err
 	}
 	s.appURL = strings.TrimRight(s.appURL, "/")

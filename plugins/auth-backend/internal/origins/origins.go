@@ -19,11 +19,20 @@ type Allowed struct {
 	patterns []string
 }
 
-// FromConfig reads app.baseUrl, whose origin is allowed, and the patterns of
+// AppURL returns the address of the frontend: app.baseUrl, or, where that is
+// not set, backend.baseUrl, at which a backend serves the frontend itself.
+func AppURL(cfg core.Config) (string, error) {
+	if !cfg.Has("app.baseUrl") && cfg.Has("backend.baseUrl") {
+		return cfg.String("backend.baseUrl")
+	}
+	return cfg.String("app.baseUrl")
+}
+
+// FromConfig reads the [AppURL], whose origin is allowed, and the patterns of
 // auth.experimentalExtraAllowedOrigins. A "*" in a pattern stands for any
 // text without a slash.
 func FromConfig(cfg core.Config) (*Allowed, error) {
-	base, err := cfg.String("app.baseUrl")
+	base, err := AppURL(cfg)
 	if err != nil {
 		return nil, err
 	}
