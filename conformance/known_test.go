@@ -17,7 +17,6 @@ var known = map[string]string{
 	"root-static-missing":         needsApp,
 	"root-post-root":              needsApp,
 	"root-delete-root":            needsApp,
-	"root-bad-percent":            "a path that cannot be decoded is refused before it reaches a plugin, so the answer has no path within the plugin",
 	"root-unknown-plugin-no-auth": "the gateway knows that no plugin of the name is anywhere, and does not send the request to itself to find out",
 
 	"authn-restricted-other-plugin": needsScaffolder,

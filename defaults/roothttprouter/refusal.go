@@ -2,9 +2,12 @@ package roothttprouter
 
 import (
 	"bytes"
+	"encoding/json"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/flytower/flytower/apierr"
@@ -14,7 +17,7 @@ import (
 type connListener struct {
 	net.Listener
 	inactive time.Duration
-	refusal  func(status int) []byte
+	refusal  func(status int, head []byte) []byte
 	secure   bool
 }
 
@@ -42,7 +45,25 @@ func (l *connListener) Accept() (net.Conn, error) {
 // of a handler has.
 type plainConn struct {
 	*net.TCPConn
-	refusal func(status int) []byte
+	refusal func(status int, head []byte) []byte
+	// head is how the newest request begins. Reading and refusing are done by
+	// one goroutine after the other, never at once.
+	head []byte
+}
+
+// maxHead bounds what is kept of a request, in bytes: enough for its line.
+const maxHead = 1 << 10
+
+// Read implements [net.Conn].
+func (c *plainConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if n > 0 {
+		if len(c.head) != 1 { // net/http takes the first byte of a request by itself
+			c.head = c.head[:0]
+		}
+		c.head = append(c.head, p[:min(n, maxHead)]...)
+	}
+	return n, err
 }
 
 var (
@@ -63,7 +84,7 @@ func (c *plainConn) Write(p []byte) (int, error) {
 	if err != nil || status < 400 {
 		return c.TCPConn.Write(p)
 	}
-	if _, err := c.TCPConn.Write(c.refusal(status)); err != nil {
+	if _, err := c.TCPConn.Write(c.refusal(status, c.head)); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -71,8 +92,8 @@ func (c *plainConn) Write(p []byte) (int, error) {
 
 // refusal returns a function that makes whole answers to requests that could
 // not be read.
-func (s *Server) refusal() func(status int) []byte {
-	return func(status int) []byte {
+func (s *Server) refusal() func(status int, head []byte) []byte {
+	return func(status int, head []byte) []byte {
 		kind, message := apierr.KindInput, "The request is malformed"
 		switch status {
 		case 431:
@@ -80,7 +101,7 @@ func (s *Server) refusal() func(status int) []byte {
 		case 501, 505:
 			kind, message = apierr.KindNotImplemented, "The request asks for something that the server does not do"
 		}
-		body := `{"error":{"name":"` + string(kind) + `","message":"` + message + `"},"response":{"statusCode":` + strconv.Itoa(status) + `}}`
+		body := `{"error":{"name":"` + string(kind) + `","message":"` + message + `"},` + s.refusedRequest(head) + `"response":{"statusCode":` + strconv.Itoa(status) + `}}`
 		var b bytes.Buffer
 		b.WriteString("HTTP/1.1 " + strconv.Itoa(status) + " " + http.StatusText(status) + "\r\n")
 		for _, h := range s.headers {
@@ -89,6 +110,33 @@ func (s *Server) refusal() func(status int) []byte {
 		b.WriteString("Vary: Accept-Encoding\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\nConnection: close\r\n\r\n" + body)
 		return b.Bytes()
 	}
+}
+
+// refusedRequest returns the member request of an answer to what begins with
+// head, if that is a request line whose target is malformed. Another line may
+// be that of an earlier request, of several that arrived together.
+func (s *Server) refusedRequest(head []byte) string {
+	line, _, ok := strings.Cut(string(head), "\r\n")
+	method, rest, ok2 := strings.Cut(line, " ")
+	target, version, ok3 := strings.Cut(rest, " ")
+	if !ok || !ok2 || !ok3 || !strings.HasPrefix(target, "/") || !strings.HasPrefix(version, "HTTP/") {
+		return ""
+	}
+	if _, err := url.ParseRequestURI(target); err == nil {
+		return ""
+	}
+	// Plugins tell their own part of the path.
+	for _, mount := range s.mounts.paths() {
+		if len(target) > len(mount) && strings.EqualFold(target[:len(mount)], mount) && target[len(mount)] == '/' {
+			target = target[len(mount):]
+			break
+		}
+	}
+	request, err := json.Marshal(apierr.BodyRequest{Method: method, URL: target})
+	if err != nil {
+		return ""
+	}
+	return `"request":` + string(request) + `,`
 }
 
 // patientConn gives up on a peer that takes no data for a while.

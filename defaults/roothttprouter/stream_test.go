@@ -243,6 +243,23 @@ func TestMalformedRequests(t *testing.T) {
 			t.Errorf("%q: %q", text, got)
 		}
 	}
+	mounted := http.NotFoundHandler()
+	if err := s.Use("/api/words", mounted); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"GET /%E0%A4%A HTTP/1.1\r\nHost: x\r\n\r\n":            `"request":{"method":"GET","url":"/%E0%A4%A"}`,
+		"PUT /API/Words/%zz?a=<b> HTTP/1.1\r\nHost: x\r\n\r\n": `"request":{"method":"PUT","url":"/%zz?a=\u003cb\u003e"}`,
+	} {
+		if got := s.raw(text); !strings.Contains(got, want) {
+			t.Errorf("%q: %q lacks %s", text, got, want)
+		}
+	}
+	for _, text := range []string{"nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /%A HTTP/1.1\r\n\r\n"} {
+		if got := s.raw(text); strings.Contains(got, `"request"`) {
+			t.Errorf("a request was made up: %q", got)
+		}
+	}
 }
 
 func TestSlowClientsAreCutOff(t *testing.T) {
