@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
-	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
 
 // newUID returns a random UUID (RFC 9562, version 4).
@@ -19,8 +18,6 @@ func newUID() string {
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
-
-func hashOf(body string) string { return catalogcommon.HashJSON([]byte(body)) }
 
 // Report tells what a mutation did.
 type Report struct {
@@ -113,7 +110,7 @@ func (t *tx) stageAll(provider string, entities iter.Seq2[Deferred, error], r *R
 			return err
 		}
 		r.Seen++
-		if part = append(part, staged{Deferred: d, provider: provider}); len(part) == chunk {
+		if part = append(part, staged{Deferred: d, provider: provider, since: never}); len(part) == chunk {
 			if err := t.stage(part); err != nil {
 				return err
 			}
@@ -123,12 +120,13 @@ func (t *tx) stageAll(provider string, entities iter.Seq2[Deferred, error], r *R
 	return t.stage(part)
 }
 
-// finish merges what a provider staged. An entity of its own whose claim it
-// changes is removed first, and added anew.
+// finish merges what a provider staged. Where the claim of an entity of its
+// own changed, the provider lets go of it first, so that it may take it over.
 func (t *tx) finish(provider string, lane int, r *Report) error {
-	n, err := t.release(provider, "SELECT p.target_id FROM provider_edge p JOIN entity e ON e.id = p.target_id JOIN stage s ON s.ref = e.ref"+
-		" WHERE p.provider = "+t.placeholder(1)+" AND e.location_key IS NOT NULL AND (s.location_key IS NULL OR s.location_key <> e.location_key)", provider)
-	if err != nil {
+	b := t.build()
+	b.Write("DELETE FROM provider_edge WHERE provider = ", b.Arg(provider), " AND EXISTS (SELECT 1 FROM entity e JOIN stage s ON s.ref = e.ref",
+		" WHERE e.id = provider_edge.target_id AND e.location_key IS NOT NULL AND e.location_key IS DISTINCT FROM s.location_key)")
+	if _, err := t.exec(b); err != nil {
 		return err
 	}
 	m, err := t.merge(lane)
@@ -136,7 +134,6 @@ func (t *tx) finish(provider string, lane int, r *Report) error {
 		return err
 	}
 	r.Added, r.Changed = len(m.added), len(m.changed)
-	r.Removed += int(n)
 	if m.conflicts > 0 {
 		r.Conflicts, err = t.stagedConflicts()
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
@@ -30,7 +29,12 @@ func (t *tx) release(provider, targets string, args ...any) (removed int64, err 
 	}
 	b := t.build()
 	b.Write("DELETE FROM provider_edge WHERE provider = ", b.Arg(provider), " AND target_id IN (SELECT id FROM doomed)")
-	if _, err := t.exec(b); err != nil {
+	if n, err := t.exec(b); err != nil || n == 0 {
+		return 0, err
+	}
+	// Where others hand the entity in as well, it was perhaps the text of this
+	// provider that counted.
+	if err := t.emitAnew("SELECT parent_id FROM entity_edge WHERE target_id IN (SELECT id FROM doomed)"); err != nil {
 		return 0, err
 	}
 	return t.removeUnreachable()
@@ -69,12 +73,21 @@ func (t *tx) removeDoomed() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	const left = " AND g.target_id NOT IN " + doomed
+	if err := t.emitAnew("SELECT o.parent_id FROM entity_edge g JOIN entity_edge o ON o.target_id = g.target_id WHERE g.parent_id IN " + doomed +
+		left + " AND o.parent_id NOT IN " + doomed); err != nil {
+		return 0, err
+	}
 	err = t.run(
 		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM entity e WHERE e.ref IN ("+
 			"SELECT r.source_ref FROM relation r WHERE r.origin_id IN "+doomed+
 			" UNION SELECT r.source_ref FROM relation r JOIN entity d ON d.ref = r.target_ref WHERE d.id IN "+doomed+
 			") AND e.id NOT IN "+doomed+" ON CONFLICT (entity_id) DO NOTHING",
 		"INSERT INTO entity_change (entity_id, deleted) SELECT id, "+t.build().Bool(true)+" FROM entity WHERE final IS NOT NULL AND id IN "+doomed,
+		"INSERT INTO orphan_candidate (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
+			" ON CONFLICT (entity_id) DO NOTHING",
+		"INSERT INTO entity_dirty (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
+			" ON CONFLICT (entity_id) DO NOTHING",
 		"DELETE FROM search WHERE entity_id IN "+doomed,
 		"DELETE FROM relation WHERE origin_id IN "+doomed,
 		"DELETE FROM refresh_key WHERE entity_id IN "+doomed,
@@ -96,33 +109,38 @@ func (t *tx) removeDoomed() (int64, error) {
 	return result.RowsAffected()
 }
 
-// promote hands in the oldest claim of each freed ref, at the end of the
-// transaction: what the transaction itself hands in goes first.
+// emitAnew has the entities of a query, which emit others, do that again.
+func (t *tx) emitAnew(parents string) error {
+	b := t.build()
+	b.Write("SELECT id FROM entity WHERE id IN (", parents, ") ORDER BY id")
+	ids, err := t.ids(b)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	// Without its result hash a parent takes nothing for unchanged.
+	if err := t.forIDs("UPDATE entity SET result_hash = '' WHERE id IN ", ids, ""); err != nil {
+		return err
+	}
+	return t.due(ids, LaneNew, t.now)
+}
+
+// promote takes up what was refused for the sake of entities that are gone,
+// at the end of the transaction: what the transaction itself hands in goes
+// first.
 func (t *tx) promote() error {
+	if len(t.freed) == 0 {
+		return nil
+	}
+	if err := t.openStage(); err != nil {
+		return err
+	}
 	for _, ref := range t.freed {
-		b := t.build()
-		b.Write("SELECT location_key, COALESCE(provider, ''), COALESCE(parent_id, 0), body FROM entity_claim WHERE ref = ", b.Arg(ref), " ORDER BY claimed_at, location_key LIMIT 1")
-		var it staged
-		it.Ref = ref
-		err := t.QueryRowContext(t.ctx, b.String(), b.Args()...).Scan(&it.LocationKey, &it.provider, &it.parent, &it.Body)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue // its emitter went with the holder
-		}
-		if err != nil {
-			return err
-		}
-		it.Hash = hashOf(it.Body)
-		if err := t.openStage(); err != nil {
-			return err
-		}
-		if err := t.stage([]staged{it}); err != nil {
-			return err
-		}
-		if _, err := t.merge(LaneNew); err != nil {
+		if err := t.stageClaims(ref); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := t.merge(LaneNew)
+	return err
 }
 
 // Delete removes the entity with the uid, whoever hands it in; those who do
@@ -135,17 +153,7 @@ func (s *Store) Delete(ctx context.Context, uid string) error {
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		b = t.build()
-		b.Write("SELECT parent_id FROM entity_edge WHERE target_id = ", b.Arg(ids[0]))
-		parents, err := t.ids(b)
-		if err != nil {
-			return err
-		}
-		// Without its result hash a parent takes nothing for unchanged.
-		if err := t.forIDs("UPDATE entity SET result_hash = '' WHERE id IN ", parents, ""); err != nil {
-			return err
-		}
-		if err := t.due(parents, LaneInteractive, t.now); err != nil {
+		if err := t.emitAnew("SELECT parent_id FROM entity_edge WHERE target_id = " + sqltext.ID(ids[0])); err != nil {
 			return err
 		}
 		if err := t.openDoomed(); err != nil {
@@ -161,7 +169,8 @@ func (s *Store) Delete(ctx context.Context, uid string) error {
 
 // RemoveOrphans removes entities that nobody hands in any more, if they became
 // such before a while ago, with everything that only they led to. Only
-// candidates are looked at, so an idle catalog costs nothing.
+// candidates are looked at, so an idle catalog costs nothing. Entities that
+// emit each other do not keep each other.
 func (s *Store) RemoveOrphans(ctx context.Context, age time.Duration) (removed int64, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		removed = 0
@@ -171,8 +180,7 @@ func (s *Store) RemoveOrphans(ctx context.Context, age time.Duration) (removed i
 		}
 		err := t.run(
 			"INSERT INTO doomed (id) SELECT c.entity_id FROM orphan_candidate c WHERE c.since <= "+before+
-				" AND NOT EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = c.entity_id)"+
-				" AND NOT EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = c.entity_id)",
+				" AND NOT EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = c.entity_id)",
 			"DELETE FROM orphan_candidate WHERE since <= "+before,
 		)
 		if err != nil {

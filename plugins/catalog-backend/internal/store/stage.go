@@ -22,6 +22,7 @@ type staged struct {
 	Deferred
 	provider string
 	parent   int64
+	since    int64 // when it was refused; never for what is handed in now
 }
 
 // openStage makes the empty table that a mutation is merged from.
@@ -31,7 +32,7 @@ func (t *tx) openStage() error {
 	}
 	t.staging = true
 	create := "CREATE TEMP TABLE stage (ref text %s NOT NULL, provider text NOT NULL, parent_id bigint NOT NULL, uid text NOT NULL," +
-		" body text NOT NULL, hash text NOT NULL, location_key text %s, accepted boolean NOT NULL, PRIMARY KEY (ref, provider, parent_id))"
+		" body text NOT NULL, hash text NOT NULL, location_key text %s, since bigint NOT NULL, accepted boolean NOT NULL, PRIMARY KEY (ref, provider, parent_id))"
 	if t.postgres() {
 		return t.run(strings.ReplaceAll(create, "%s", `COLLATE "C"`) + " ON COMMIT DROP")
 	}
@@ -52,7 +53,7 @@ func (t *tx) stage(items []staged) error {
 			last[key{it.Ref, it.provider, it.parent}] = i
 		}
 		b := t.build()
-		b.Write("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, accepted) VALUES ")
+		b.Write("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted) VALUES ")
 		first := true
 		for i, it := range part {
 			if last[key{it.Ref, it.provider, it.parent}] != i {
@@ -62,9 +63,9 @@ func (t *tx) stage(items []staged) error {
 				b.Write(",")
 			}
 			first = false
-			b.Write(b.Row(it.Ref, it.provider, it.parent, t.store.uid(), it.Body, it.Hash, nullable(it.LocationKey), false))
+			b.Write(b.Row(it.Ref, it.provider, it.parent, t.store.uid(), it.Body, it.Hash, nullable(it.LocationKey), it.since, false))
 		}
-		b.Write(" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key")
+		b.Write(" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key, since = excluded.since")
 		if _, err := t.exec(b); err != nil {
 			return err
 		}
@@ -85,36 +86,53 @@ type merged struct {
 	conflicts      int
 }
 
-// sameKey is the rule of claims: an entity that nobody claims may be changed,
-// and claimed, by anybody; a claimed one only by the same key.
-const sameKey = "(e.location_key IS NULL OR e.location_key = s.location_key)"
+// vacant holds for an entity e that nobody hands in any more.
+const vacant = "NOT EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = e.id)" +
+	" AND NOT EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = e.id)"
+
+// earlier holds for a row s of the stage behind a row o with the same ref: of
+// several sources of a ref, the one that has waited longest counts.
+const earlier = "o.ref = s.ref AND (o.since, o.provider, o.parent_id) < (s.since, s.provider, s.parent_id)"
 
 // merge brings what is staged into the catalog: new entities, changed ones,
-// who hands them in, and the claims that lost. What became of the edges that
-// are no longer staged is the business of the caller.
+// who hands them in, and what is refused. What became of the edges that are no
+// longer staged is the business of the caller.
+//
+// The rule of claims: whoever hands an entity in first holds its ref under a
+// location key, and only the same key may change it. No key gives way to any.
+// What was refused before has its chance with every merge of the ref.
 func (t *tx) merge(lane int) (m merged, err error) {
+	if err := t.run("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted)" +
+		" SELECT c.ref, c.provider, c.parent_id, s.uid, c.body, c.hash, NULLIF(c.location_key, ''), c.claimed_at, " + t.build().Bool(false) +
+		" FROM entity_claim c JOIN stage s ON s.ref = c.ref WHERE NOT EXISTS (SELECT 1 FROM stage o WHERE " + earlier + ")" +
+		" ON CONFLICT (ref, provider, parent_id) DO NOTHING"); err != nil {
+		return m, err
+	}
 	b := t.build()
-	// A ref that several sources stage at once goes to the first claim.
 	b.Write("INSERT INTO entity (uid, ref, location_key, unprocessed, unprocessed_hash, discovered_at)",
 		" SELECT s.uid, s.ref, s.location_key, s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
 		" WHERE NOT EXISTS (SELECT 1 FROM entity e WHERE e.ref = s.ref)",
-		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.ref = s.ref AND (o.provider, o.parent_id) < (s.provider, s.parent_id))",
+		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE ", earlier, ")",
 		" ORDER BY s.ref ON CONFLICT (ref) DO NOTHING RETURNING id")
 	if m.added, err = t.ids(b); err != nil {
 		return m, err
 	}
+	if err := t.takeOver(); err != nil {
+		return m, err
+	}
 	if err := t.run("UPDATE stage SET accepted = " + t.build().Bool(true) +
-		" WHERE EXISTS (SELECT 1 FROM entity e WHERE e.ref = stage.ref AND (e.location_key IS NULL OR e.location_key = stage.location_key))"); err != nil {
+		" WHERE EXISTS (SELECT 1 FROM entity e WHERE e.ref = stage.ref AND e.location_key IS NOT DISTINCT FROM stage.location_key)"); err != nil {
 		return m, err
 	}
 	b = t.build()
-	b.Write("UPDATE entity SET unprocessed = s.body, unprocessed_hash = s.hash, location_key = s.location_key FROM stage s",
-		" WHERE s.ref = entity.ref AND s.accepted AND (entity.unprocessed_hash <> s.hash OR entity.location_key IS NULL AND s.location_key IS NOT NULL)",
-		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.ref = s.ref AND o.accepted AND (o.provider, o.parent_id) < (s.provider, s.parent_id))",
-		" RETURNING entity.id")
+	b.Write("UPDATE entity SET unprocessed = s.body, unprocessed_hash = s.hash FROM stage s",
+		" WHERE s.ref = entity.ref AND s.accepted AND entity.unprocessed_hash <> s.hash",
+		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.accepted AND ", earlier, ")",
+		" RETURNING id")
 	if m.changed, err = t.ids(b); err != nil {
 		return m, err
 	}
+	m.changed = slices.DeleteFunc(m.changed, func(id int64) bool { return slices.Contains(m.added, id) })
 	slices.Sort(m.changed)
 	if err := t.mergeEdges(); err != nil {
 		return m, err
@@ -124,6 +142,82 @@ func (t *tx) merge(lane int) (m merged, err error) {
 	}
 	work := append(slices.Clone(m.added), m.changed...)
 	return m, t.due(work, lane, t.now)
+}
+
+// taker is somebody who may take an entity over.
+type taker struct {
+	id     int64
+	key    sql.NullString
+	parent int64
+	vacant bool
+}
+
+// takeOver gives refs whose holder has no location key, or that are vacant, to
+// a location key that is staged.
+func (t *tx) takeOver() error {
+	var takers []taker
+	b := t.build()
+	b.Write("SELECT e.id, s.location_key, s.parent_id, ", vacant, " FROM stage s JOIN entity e ON e.ref = s.ref",
+		" WHERE e.location_key IS DISTINCT FROM s.location_key",
+		" AND (e.location_key IS NULL OR ", vacant,
+		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.ref = s.ref AND o.location_key IS NOT DISTINCT FROM e.location_key))",
+		" ORDER BY e.id, s.since, s.provider, s.parent_id")
+	err := t.each(b, func(rows *sql.Rows) error {
+		var k taker
+		err := rows.Scan(&k.id, &k.key, &k.parent, &k.vacant)
+		takers = append(takers, k)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	last := int64(0)
+	for _, k := range takers {
+		if k.id == last {
+			continue // somebody before took it
+		}
+		if !k.vacant {
+			// What an entity leads to must not take its place: that would end
+			// what leads there, and give the place back, and so on for ever.
+			if below, err := t.leadsTo(k.id, k.parent); err != nil {
+				return err
+			} else if below {
+				continue
+			}
+			if err := t.displace(k.id); err != nil {
+				return err
+			}
+		}
+		last = k.id
+		b := t.build()
+		b.Write("UPDATE entity SET location_key = ", b.Arg(k.key), " WHERE id = ", sqltext.ID(k.id))
+		if _, err := t.exec(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leadsTo reports whether one entity emits the other, or what emits it.
+func (t *tx) leadsTo(from, to int64) (bool, error) {
+	b := t.build()
+	b.Write("WITH RECURSIVE below(id) AS (SELECT target_id FROM entity_edge WHERE parent_id = ", sqltext.ID(from),
+		" UNION SELECT g.target_id FROM entity_edge g JOIN below b ON g.parent_id = b.id) SELECT id FROM below WHERE id = ", sqltext.ID(to))
+	ids, err := t.ids(b)
+	return len(ids) > 0, err
+}
+
+// displace makes refused hand-ins of those that hand an entity in.
+func (t *tx) displace(id int64) error {
+	target := sqltext.ID(id)
+	const into = "INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at) SELECT e.ref, "
+	tail := ", '', e.unprocessed, e.unprocessed_hash, " + sqltext.ID(t.now)
+	return t.run(
+		into+"p.provider, 0"+tail+" FROM provider_edge p JOIN entity e ON e.id = p.target_id WHERE p.target_id = "+target+" ON CONFLICT DO NOTHING",
+		into+"'', g.parent_id"+tail+" FROM entity_edge g JOIN entity e ON e.id = g.target_id WHERE g.target_id = "+target+" ON CONFLICT DO NOTHING",
+		"DELETE FROM provider_edge WHERE target_id = "+target,
+		"DELETE FROM entity_edge WHERE target_id = "+target,
+	)
 }
 
 func (t *tx) mergeEdges() error {
@@ -136,33 +230,56 @@ func (t *tx) mergeEdges() error {
 			" WHERE s.accepted AND s.provider <> '' ON CONFLICT DO NOTHING",
 		"INSERT INTO entity_edge (parent_id, target_id) SELECT s.parent_id, e.id FROM stage s JOIN entity e ON e.ref = s.ref"+
 			" WHERE s.accepted AND s.parent_id <> 0 ON CONFLICT DO NOTHING",
-		"DELETE FROM orphan_candidate WHERE entity_id IN (SELECT e.id FROM stage s JOIN entity e ON e.ref = s.ref WHERE s.accepted)",
 	)
 }
 
 // mergeClaims keeps what was refused, so that it can be taken up when the
-// holder goes, and forgets claims that are refused no longer.
+// holder goes, and forgets what is refused no longer.
 func (t *tx) mergeClaims() (int, error) {
-	if err := t.run("DELETE FROM entity_claim WHERE EXISTS (SELECT 1 FROM stage s WHERE s.accepted AND s.ref = entity_claim.ref" +
-		" AND COALESCE(s.location_key, '') = entity_claim.location_key)"); err != nil {
+	const same = "s.ref = entity_claim.ref AND s.provider = entity_claim.provider AND s.parent_id = entity_claim.parent_id"
+	if err := t.run("DELETE FROM entity_claim WHERE EXISTS (SELECT 1 FROM stage s WHERE s.accepted AND " + same + ")"); err != nil {
 		return 0, err
 	}
 	b := t.build()
-	b.Write("INSERT INTO entity_claim (ref, location_key, provider, parent_id, body, claimed_at)",
-		" SELECT s.ref, COALESCE(s.location_key, ''), NULLIF(MIN(s.provider), ''), NULLIF(MIN(s.parent_id), 0), MIN(s.body), ", sqltext.ID(t.now),
-		" FROM stage s WHERE NOT s.accepted GROUP BY s.ref, COALESCE(s.location_key, '')",
-		" ON CONFLICT (ref, location_key) DO UPDATE SET body = excluded.body, provider = excluded.provider, parent_id = excluded.parent_id")
-	n, err := t.exec(b)
-	return int(n), err
+	b.Write("INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at)",
+		" SELECT s.ref, s.provider, s.parent_id, COALESCE(s.location_key, ''), s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
+		" WHERE NOT s.accepted AND s.since = ", sqltext.ID(never),
+		" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET location_key = excluded.location_key, body = excluded.body, hash = excluded.hash",
+		" WHERE entity_claim.location_key <> excluded.location_key OR entity_claim.hash <> excluded.hash")
+	if _, err := t.exec(b); err != nil {
+		return 0, err
+	}
+	n := 0
+	b = t.build()
+	b.Write("SELECT count(*) FROM stage s WHERE NOT s.accepted AND s.since = ", sqltext.ID(never))
+	err := t.each(b, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	return n, err
+}
+
+// stageClaims stages what was refused of a ref so far.
+func (t *tx) stageClaims(ref string) error {
+	b := t.build()
+	b.Write("SELECT provider, parent_id, location_key, body, hash, claimed_at FROM entity_claim WHERE ref = ", b.Arg(ref))
+	var items []staged
+	err := t.each(b, func(rows *sql.Rows) error {
+		it := staged{Deferred: Deferred{Ref: ref}}
+		err := rows.Scan(&it.provider, &it.parent, &it.LocationKey, &it.Body, &it.Hash, &it.since)
+		items = append(items, it)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return t.stage(items)
 }
 
 // Conflict is a claim that was refused.
 type Conflict struct{ Ref, Wanted, Holder string }
 
-// conflicts returns the claims in the stage that were refused.
+// stagedConflicts returns the claims in the stage that were refused.
 func (t *tx) stagedConflicts() (out []Conflict, err error) {
 	b := t.build()
-	b.Write("SELECT s.ref, COALESCE(s.location_key, ''), COALESCE(e.location_key, '') FROM stage s JOIN entity e ON e.ref = s.ref WHERE NOT s.accepted ORDER BY s.ref")
+	b.Write("SELECT s.ref, COALESCE(s.location_key, ''), COALESCE(e.location_key, '') FROM stage s JOIN entity e ON e.ref = s.ref WHERE NOT s.accepted AND s.since = ", sqltext.ID(never), " ORDER BY s.ref")
 	err = t.each(b, func(rows *sql.Rows) error {
 		var c Conflict
 		if err := rows.Scan(&c.Ref, &c.Wanted, &c.Holder); err != nil {

@@ -13,6 +13,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type Store struct {
 	clock    func() time.Time
 	uid      func() string
 	wake     func()
+	holder   int64 // names this store in claims
 }
 
 // Options make a store.
@@ -48,7 +50,7 @@ func New(database core.DatabaseService, o Options) *Store {
 	if o.Wake == nil {
 		o.Wake = func() {}
 	}
-	return &Store{database: database, clock: o.Clock, uid: o.NewUID, wake: o.Wake}
+	return &Store{database: database, clock: o.Clock, uid: o.NewUID, wake: o.Wake, holder: rand.Int64N(1<<62) + 1}
 }
 
 // Lanes of work, most urgent first.
@@ -189,7 +191,7 @@ func (t *tx) forIDs(head string, ids []int64, tail string) error {
 func (t *tx) due(ids []int64, lane int, at int64) error {
 	return insertRows(t, "INSERT INTO entity_due (entity_id, lane, next_at) VALUES ",
 		" ON CONFLICT (entity_id) DO UPDATE SET lane = CASE WHEN excluded.lane < entity_due.lane THEN excluded.lane ELSE entity_due.lane END,"+
-			" next_at = CASE WHEN entity_due.lease_until > "+sqltext.ID(t.now)+
+			" next_at = CASE WHEN entity_due.holder <> 0"+
 			" THEN CASE WHEN excluded.next_at > entity_due.next_at THEN excluded.next_at ELSE entity_due.next_at + 1 END"+
 			" WHEN excluded.next_at < entity_due.next_at THEN excluded.next_at ELSE entity_due.next_at END",
 		ids, func(id int64) []any { return []any{id, lane, at} })

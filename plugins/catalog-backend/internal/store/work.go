@@ -53,7 +53,7 @@ func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) ([]Wo
 func (t *tx) claim(limit int, lease time.Duration) ([]Work, error) {
 	now := sqltext.ID(t.now)
 	b := t.build()
-	b.Write("UPDATE entity_due SET lease_until = ", sqltext.ID(t.now+lease.Milliseconds()), " WHERE entity_id IN (",
+	b.Write("UPDATE entity_due SET holder = ", sqltext.ID(t.store.holder), ", lease_until = ", sqltext.ID(t.now+lease.Milliseconds()), " WHERE entity_id IN (",
 		"SELECT entity_id FROM entity_due WHERE next_at <= ", now, " AND lease_until <= ", now, " ORDER BY lane, next_at LIMIT ", sqltext.ID(int64(limit)))
 	if t.postgres() {
 		b.Write(" FOR UPDATE SKIP LOCKED")
@@ -103,7 +103,7 @@ func (t *tx) claim(limit int, lease time.Duration) ([]Work, error) {
 type Result struct {
 	Work Work
 	// Hash covers everything below but Cache and Next. If it is that of the
-	// last result, nothing but the queue is written.
+	// last result, nothing but the queue and the cache is written.
 	Hash string
 	// OK is false if there were errors: the last good state stays, and only
 	// the errors are recorded.
@@ -145,6 +145,7 @@ func (s *Store) Save(ctx context.Context, results []Result) (saved Saved, err er
 			news = append(news, r)
 		}
 	}
+	remembered := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return r.Hash != r.Work.ResultHash || r.Cache == r.Work.Cache })
 	err = s.write(ctx, func(t *tx) error {
 		saved = Saved{}
 		current, err := t.current(news)
@@ -155,8 +156,8 @@ func (s *Store) Save(ctx context.Context, results []Result) (saved Saved, err er
 		if err := t.settle(results, current, news); err != nil {
 			return err
 		}
-		if len(current) == 0 {
-			return nil
+		if err := t.saveCaches(remembered); err != nil || len(current) == 0 {
+			return err
 		}
 		if err := t.saveStates(current); err != nil {
 			return err
@@ -189,16 +190,21 @@ func compare(a, b string) int {
 	}
 }
 
-// current keeps the results of entities that are still what was processed.
-// It locks them.
+// held holds for what this store claimed, and nobody took over since.
+func (t *tx) held(alias string) string {
+	return alias + "holder = " + sqltext.ID(t.store.holder)
+}
+
+// current keeps the results of entities that are still what was processed,
+// and still this store's to process. It locks them.
 func (t *tx) current(results []Result) ([]Result, error) {
 	hashes := map[int64]string{}
 	ids := resultIDs(results)
 	for part := range slices.Chunk(ids, chunk) {
 		b := t.build()
-		b.Write("SELECT id, unprocessed_hash FROM entity WHERE id IN (", b.IDs(part), ")")
+		b.Write("SELECT e.id, e.unprocessed_hash FROM entity e JOIN entity_due d ON d.entity_id = e.id WHERE ", t.held("d."), " AND e.id IN (", b.IDs(part), ")")
 		if t.postgres() {
-			b.Write(" ORDER BY ref FOR UPDATE")
+			b.Write(" ORDER BY e.ref FOR UPDATE OF e")
 		}
 		err := t.each(b, func(rows *sql.Rows) error {
 			var id int64
@@ -253,14 +259,14 @@ func (t *tx) settle(results, current, news []Result) error {
 		}
 		// A row whose time or lane is not what was claimed was made due again
 		// meanwhile.
-		b.Write(") AS n WHERE entity_due.entity_id = n.column1 AND entity_due.next_at = n.column3 AND entity_due.lane = n.column4")
+		b.Write(") AS n WHERE ", t.held("entity_due."), " AND entity_due.entity_id = n.column1 AND entity_due.next_at = n.column3 AND entity_due.lane = n.column4")
 		if count > 0 {
 			if _, err := t.exec(b); err != nil {
 				return err
 			}
 		}
 	}
-	return t.forIDs("UPDATE entity_due SET lease_until = 0 WHERE entity_id IN ", resultIDs(results), "")
+	return t.forIDs("UPDATE entity_due SET lease_until = 0, holder = 0 WHERE "+t.held("")+" AND entity_id IN ", resultIDs(results), "")
 }
 
 func (t *tx) saveStates(results []Result) error {
@@ -271,6 +277,19 @@ func (t *tx) saveStates(results []Result) error {
 			b.Write(", processed = ", b.Arg(r.Processed))
 		}
 		b.Write(" WHERE id = ", sqltext.ID(r.Work.ID))
+		if _, err := t.exec(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saveCaches writes what processors remember although their results are what
+// they were.
+func (t *tx) saveCaches(results []Result) error {
+	for _, r := range results {
+		b := t.build()
+		b.Write("UPDATE entity SET cache = ", b.Arg(nullable(r.Cache)), " WHERE id = ", sqltext.ID(r.Work.ID))
 		if _, err := t.exec(b); err != nil {
 			return err
 		}
@@ -363,59 +382,131 @@ func (t *tx) saveKeys(results []Result) error {
 }
 
 // saveChildren merges what the entities emitted. A child that its parent no
-// longer emits becomes a candidate orphan, unless it moves to another parent
-// soon.
+// longer emits becomes a candidate orphan, unless somebody else hands it in or
+// takes it over.
 func (t *tx) saveChildren(results []Result) ([]Conflict, error) {
+	var all []staged
+	var twice []Conflict
+	for _, r := range results {
+		keys := map[string]string{}
+		for _, d := range r.Deferred {
+			// Of two documents with one ref the first counts.
+			if key, seen := keys[d.Ref]; !seen {
+				keys[d.Ref] = d.LocationKey
+				all = append(all, staged{Deferred: d, parent: r.Work.ID, since: never})
+			} else if key != d.LocationKey {
+				twice = append(twice, Conflict{Ref: d.Ref, Wanted: d.LocationKey, Holder: key})
+			}
+		}
+	}
 	parents := resultIDs(results)
+	if len(all) == 0 {
+		if had, err := t.hadChildren(parents); err != nil || !had {
+			return nil, err
+		}
+	}
 	if err := t.openStage(); err != nil {
 		return nil, err
-	}
-	var all []staged
-	for _, r := range results {
-		for _, d := range r.Deferred {
-			all = append(all, staged{Deferred: d, parent: r.Work.ID})
-		}
 	}
 	if err := t.stage(all); err != nil {
 		return nil, err
 	}
 	for part := range slices.Chunk(parents, chunk) {
-		const lost = " AND NOT EXISTS (SELECT 1 FROM stage s JOIN entity e ON e.ref = s.ref" +
-			" WHERE e.id = entity_edge.target_id AND s.parent_id = entity_edge.parent_id)"
-		b := t.build()
-		b.Write("SELECT DISTINCT target_id FROM entity_edge WHERE parent_id IN (", b.IDs(part), ")", lost)
-		targets, err := t.ids(b)
-		if err != nil {
+		if err := t.dropChildren(part); err != nil {
 			return nil, err
 		}
-		if len(targets) > 0 {
-			b = t.build()
-			b.Write("DELETE FROM entity_edge WHERE parent_id IN (", b.IDs(part), ")", lost)
-			if _, err := t.exec(b); err != nil {
-				return nil, err
-			}
-			if err := insertRows(t, "INSERT INTO orphan_candidate (entity_id, since) VALUES ", " ON CONFLICT (entity_id) DO NOTHING",
-				targets, func(id int64) []any { return []any{id, t.now} }); err != nil {
-				return nil, err
-			}
-			if err := t.dirty(targets); err != nil {
-				return nil, err
-			}
-		}
-		b = t.build()
-		b.Write("DELETE FROM entity_claim WHERE parent_id IN (", b.IDs(part), ") AND NOT EXISTS (SELECT 1 FROM stage s WHERE s.ref = entity_claim.ref AND s.parent_id = entity_claim.parent_id)")
-		if _, err := t.exec(b); err != nil {
-			return nil, err
-		}
-	}
-	if len(all) == 0 {
-		return nil, nil
 	}
 	m, err := t.merge(LaneNew)
 	if err != nil || m.conflicts == 0 {
-		return nil, err
+		return twice, err
 	}
-	return t.stagedConflicts()
+	refused, err := t.stagedConflicts()
+	return append(twice, refused...), err
+}
+
+func (t *tx) hadChildren(parents []int64) (bool, error) {
+	for part := range slices.Chunk(parents, chunk) {
+		b := t.build()
+		b.Write("SELECT parent_id FROM entity_edge WHERE parent_id IN (", b.IDs(part), ")",
+			" UNION ALL SELECT parent_id FROM entity_claim WHERE parent_id IN (", b.IDs(part), ") LIMIT 1")
+		if ids, err := t.ids(b); err != nil || len(ids) > 0 {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// dropChildren takes away the edges and refused claims of parents that are not
+// in the stage any more, or there with another claim.
+func (t *tx) dropChildren(parents []int64) error {
+	b := t.build()
+	b.Write("DELETE FROM entity_edge WHERE parent_id IN (", b.IDs(parents), ") AND NOT EXISTS (SELECT 1 FROM stage s JOIN entity e ON e.ref = s.ref",
+		" WHERE e.id = entity_edge.target_id AND s.parent_id = entity_edge.parent_id AND s.location_key IS NOT DISTINCT FROM e.location_key) RETURNING target_id")
+	targets, err := t.ids(b)
+	if err != nil {
+		return err
+	}
+	b = t.build()
+	b.Write("DELETE FROM entity_claim WHERE parent_id IN (", b.IDs(parents), ") AND NOT EXISTS (SELECT 1 FROM stage s WHERE s.ref = entity_claim.ref AND s.parent_id = entity_claim.parent_id)")
+	if _, err := t.exec(b); err != nil {
+		return err
+	}
+	slices.Sort(targets)
+	for part := range slices.Chunk(slices.Compact(targets), chunk) {
+		if err := t.abandon(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abandon sees to entities that somebody hands in no longer: others who do,
+// or wanted to, take their place, or else they may become orphans.
+func (t *tx) abandon(ids []int64) error {
+	b := t.build()
+	b.Write("SELECT DISTINCT parent_id FROM entity_edge WHERE target_id IN (", b.IDs(ids), ")")
+	parents, err := t.ids(b)
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(parents, chunk) {
+		list := t.build()
+		for i, id := range part {
+			if i > 0 {
+				list.Write(",")
+			}
+			list.Write(sqltext.ID(id))
+		}
+		if err := t.emitAnew(list.String()); err != nil {
+			return err
+		}
+	}
+	if err := insertRows(t, "INSERT INTO orphan_candidate (entity_id, since) VALUES ", " ON CONFLICT (entity_id) DO UPDATE SET since = excluded.since",
+		ids, func(id int64) []any { return []any{id, t.now} }); err != nil {
+		return err
+	}
+	if err := t.dirty(ids); err != nil {
+		return err
+	}
+	b = t.build()
+	b.Write("SELECT e.ref FROM entity e WHERE e.id IN (", b.IDs(ids), ") AND ", vacant,
+		" AND EXISTS (SELECT 1 FROM entity_claim c WHERE c.ref = e.ref) AND NOT EXISTS (SELECT 1 FROM stage s WHERE s.ref = e.ref) ORDER BY e.ref")
+	var refs []string
+	err = t.each(b, func(rows *sql.Rows) error {
+		var ref string
+		err := rows.Scan(&ref)
+		refs = append(refs, ref)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		if err := t.stageClaims(ref); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Renew extends the claims of entities.
@@ -436,6 +527,6 @@ func (s *Store) setLease(ctx context.Context, ids []int64, until int64) error {
 	slices.Sort(ids)
 	return s.database.WriteTx(ctx, func(raw *sql.Tx) error {
 		t := &tx{Tx: raw, ctx: ctx, store: s, now: s.now()}
-		return t.forIDs("UPDATE entity_due SET lease_until = "+sqltext.ID(until)+" WHERE entity_id IN ", ids, "")
+		return t.forIDs("UPDATE entity_due SET lease_until = "+sqltext.ID(until)+" WHERE "+t.held("")+" AND entity_id IN ", ids, "")
 	})
 }

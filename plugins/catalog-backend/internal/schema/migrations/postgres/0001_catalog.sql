@@ -21,12 +21,15 @@ CREATE TABLE entity (
 );
 
 -- The queue of processing, apart from the wide rows so that claiming work
--- does not rewrite them. Lane 0 is interactive, 1 new, 2 periodic.
+-- does not rewrite them. Lane 0 is interactive, 1 new, 2 periodic. "holder" is
+-- the instance that claimed the row, 0 once it settled it: what another one
+-- that had it before still wants to write is refused.
 CREATE TABLE entity_due (
     entity_id   bigint PRIMARY KEY,
     lane        smallint NOT NULL,
     next_at     bigint NOT NULL,
-    lease_until bigint NOT NULL DEFAULT 0
+    lease_until bigint NOT NULL DEFAULT 0,
+    holder      bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 CREATE INDEX entity_due_order ON entity_due (lane, next_at);
 
@@ -50,17 +53,21 @@ CREATE TABLE entity_edge (
 );
 CREATE INDEX entity_edge_target ON entity_edge (target_id);
 
--- Claims that lost: another location key holds the ref. They are taken up
--- when the holder goes.
+-- Hand-ins that were refused, since another location key holds the ref. They
+-- are taken up when the holder goes. "provider" is '' for one of a parent,
+-- "parent_id" 0 for one of a provider, "location_key" '' for none.
 CREATE TABLE entity_claim (
     ref          text COLLATE "C" NOT NULL,
+    provider     text COLLATE "C" NOT NULL,
+    parent_id    bigint NOT NULL,
     location_key text COLLATE "C" NOT NULL,
-    provider     text COLLATE "C",
-    parent_id    bigint,
     body         text NOT NULL,
+    hash         text NOT NULL,
     claimed_at   bigint NOT NULL,
-    PRIMARY KEY (ref, location_key)
+    PRIMARY KEY (ref, provider, parent_id)
 );
+CREATE INDEX entity_claim_provider ON entity_claim (provider);
+CREATE INDEX entity_claim_parent ON entity_claim (parent_id);
 
 -- Directed triples, owned by the entity whose processing emitted them.
 CREATE TABLE relation (

@@ -20,12 +20,15 @@ CREATE TABLE entity (
 );
 
 -- The queue of processing, apart from the wide rows so that claiming work
--- does not rewrite them. Lane 0 is interactive, 1 new, 2 periodic.
+-- does not rewrite them. Lane 0 is interactive, 1 new, 2 periodic. "holder" is
+-- the instance that claimed the row, 0 once it settled it: what another one
+-- that had it before still wants to write is refused.
 CREATE TABLE entity_due (
     entity_id   integer PRIMARY KEY,
     lane        integer NOT NULL,
     next_at     integer NOT NULL,
-    lease_until integer NOT NULL DEFAULT 0
+    lease_until integer NOT NULL DEFAULT 0,
+    holder      integer NOT NULL DEFAULT 0
 );
 CREATE INDEX entity_due_order ON entity_due (lane, next_at);
 
@@ -49,17 +52,21 @@ CREATE TABLE entity_edge (
 );
 CREATE INDEX entity_edge_target ON entity_edge (target_id);
 
--- Claims that lost: another location key holds the ref. They are taken up
--- when the holder goes.
+-- Hand-ins that were refused, since another location key holds the ref. They
+-- are taken up when the holder goes. "provider" is '' for one of a parent,
+-- "parent_id" 0 for one of a provider, "location_key" '' for none.
 CREATE TABLE entity_claim (
     ref          text NOT NULL,
+    provider     text NOT NULL,
+    parent_id    integer NOT NULL,
     location_key text NOT NULL,
-    provider     text,
-    parent_id    integer,
     body         text NOT NULL,
+    hash         text NOT NULL,
     claimed_at   integer NOT NULL,
-    PRIMARY KEY (ref, location_key)
+    PRIMARY KEY (ref, provider, parent_id)
 );
+CREATE INDEX entity_claim_provider ON entity_claim (provider);
+CREATE INDEX entity_claim_parent ON entity_claim (parent_id);
 
 -- Directed triples, owned by the entity whose processing emitted them.
 CREATE TABLE relation (
