@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -121,11 +122,13 @@ func (w *world) same(t *rapid.T, ctx context.Context) {
 		if err1 != nil || err2 != nil {
 			t.Fatalf("%s: %v, %v", what, err1, err2)
 		}
-		if diff := cmp.Diff(want, sql, cmpopts.EquateEmpty()); diff != "" {
-			t.Fatalf("%s: model and tables (-model +tables):\n%s", what, diff)
-		}
-		if diff := cmp.Diff(want, have, cmpopts.EquateEmpty()); diff != "" {
-			t.Fatalf("%s: model and index (-model +index):\n%s", what, diff)
+		for by, got := range map[string]any{"tables": sql, "index": have} {
+			if reflect.DeepEqual(want, got) {
+				continue // as fast as it should be most of the time
+			}
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("%s (-model +%s):\n%s", what, by, diff)
+			}
 		}
 	}
 	q := drawRequest(t)

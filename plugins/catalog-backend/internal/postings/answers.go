@@ -49,14 +49,13 @@ func (x *Index) List(q read.Request) ([]Hit, bool) {
 	}
 	ordinals := x.pick(r, found, from, to, q)
 	hits := make([]Hit, len(ordinals))
-	firstKnown := len(q.Order) > 0 && len(s.by) > 0 && x.names[q.Order[0].Field] == s.by[0].field
+	var first *by
+	if len(q.Order) > 0 && len(s.by) > 0 && x.names[q.Order[0].Field] == s.by[0].field {
+		first = &s.by[0]
+	}
 	for i, ordinal := range ordinals {
-		v := x.sortValues(spec{by: s.by[:min(1, len(s.by))]}, ordinal)
 		hits[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal]}
-		hits[i].Ref = v.ref
-		if firstKnown {
-			hits[i].Value, hits[i].HasValue = v.values[0], v.has[0]
-		}
+		hits[i].Ref, hits[i].Value, hits[i].HasValue = x.describe(ordinal, first)
 	}
 	return hits, true
 }
@@ -257,21 +256,21 @@ func (c *counter) facets(f *field) []read.Facet {
 		c.dense = newDense(c.bitmap)
 	}
 	sorted := true
-	c.eachTerm(f, false, func(id uint32) {
+	for id := range f.terms.all() {
 		n := c.count(c.dict.term(id).members)
 		if n == 0 {
-			return
+			continue
 		}
 		text := c.dict.record(id).text()
 		if last := len(out) - 1; last >= 0 {
 			if out[last].Value == text { // as an item and otherwise
 				out[last].Count += n
-				return
+				continue
 			}
 			sorted = sorted && out[last].Value < text
 		}
 		out = append(out, read.Facet{Value: text, Count: n})
-	})
+	}
 	if sorted {
 		return out
 	}

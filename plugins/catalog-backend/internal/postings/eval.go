@@ -166,13 +166,13 @@ func (u *union) result() result {
 
 // eachFrom visits the terms of a key from a value on, while visit says so.
 func (x *Index) eachFrom(f *field, number uint32, value string, visit func(id uint32, r record) bool) {
-	place := x.placeOfTerm(f, record{field: number, value: value})
+	at := x.placeOfTerm(f, record{field: number, value: value})
 	for {
-		id, ok := f.terms.get(place)
+		id, ok := f.terms.get(at)
 		if !ok || !visit(id, x.dict.record(id)) {
 			return
 		}
-		place = f.terms.next(place)
+		at = f.terms.next(at)
 	}
 }
 
@@ -227,16 +227,15 @@ func (x *Index) matches(q read.Request) result {
 		if !ok {
 			continue
 		}
-		x.eachTerm(x.field[f], false, func(id uint32) {
-			rec := x.dict.record(id)
-			text := rec.value
+		for id := range x.field[f].terms.all() {
+			text := x.dict.value(id)
 			if original {
-				text = rec.text()
+				text = x.dict.record(id).text()
 			}
 			if strings.Contains(text, q.FullText.Term) {
 				u.addSet(x.dict.term(id).members)
 			}
-		})
+		}
 	}
 	return result{bitmap: roaring.And(r.bitmap, u.result().bitmap)}
 }

@@ -2,6 +2,7 @@ package postings
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 
@@ -111,7 +112,7 @@ func (x *Index) ordinal(id int64) (uint32, bool) {
 	return n, ok && x.ids[n] == id
 }
 
-func (x *Index) placeOf(id int64) at {
+func (x *Index) placeOf(id int64) place {
 	return x.byID.search(func(n uint32) bool { return x.ids[n] < id })
 }
 
@@ -133,7 +134,7 @@ type internKey struct {
 const maxInterned = 1 << 16
 
 func (w *writer) intern(r record) (uint32, error) {
-	key := internKey{r.field, r.value, r.original, r.item, r.null}
+	key := internKey{r.field, r.value, r.exact, r.item, r.null}
 	if id, ok := w.interned[key]; ok {
 		return id, nil
 	}
@@ -156,19 +157,19 @@ func (w *writer) findOrAdd(r record) (uint32, error) {
 		}
 		return f.null, nil
 	}
-	place := w.placeOfTerm(f, r)
-	if id, ok := f.terms.get(place); ok && w.compareTerm(id, r) == 0 {
+	where := w.placeOfTerm(f, r)
+	if id, ok := f.terms.get(where); ok && w.compareTerm(id, r) == 0 {
 		return id, nil
 	}
 	id, err := w.dict.add(r)
 	if err != nil {
 		return 0, err
 	}
-	f.terms.insert(place, id)
+	f.terms.insert(where, id)
 	return id, nil
 }
 
-func (x *Index) placeOfTerm(f *field, r record) at {
+func (x *Index) placeOfTerm(f *field, r record) place {
 	return f.terms.search(func(id uint32) bool { return x.compareTerm(id, r) < 0 })
 }
 
@@ -181,9 +182,11 @@ func (x *Index) compareTerm(id uint32, r record) int {
 		return -1
 	case have.value > r.value:
 		return 1
-	case have.original < r.original:
+	}
+	switch a, b := have.original(), r.original(); {
+	case a < b:
 		return -1
-	case have.original > r.original:
+	case a > b:
 		return 1
 	case have.item == r.item:
 		return 0
@@ -221,7 +224,7 @@ func (w *writer) put(d Document) error {
 		if r.Null {
 			r.Value, original, r.Item = "", "", false
 		}
-		id, err := w.intern(record{field: r.Field, value: r.Value, original: original, item: r.Item, null: r.Null})
+		id, err := w.intern(record{field: r.Field, value: r.Value, exact: original, item: r.Item, null: r.Null})
 		if err != nil {
 			return err
 		}
@@ -321,8 +324,7 @@ func (w *writer) drop(ordinal, id uint32) {
 	} else {
 		f.terms.remove(w.placeOfTerm(f, r))
 	}
-	original := r.original
-	delete(w.interned, internKey{r.field, r.value, original, r.item, r.null})
+	delete(w.interned, internKey{r.field, r.value, r.original(), r.item, r.null})
 	w.dict.remove(id)
 }
 
@@ -369,12 +371,22 @@ func (x *Index) compactIfWasteful() {
 	}
 }
 
-// Compact rewrites the texts in the order of their keys and values, so that
-// walks over the terms of a key read memory in order.
+// Compact makes the index as small as it can be, and lays the terms of each
+// key out in order, so that walks over them read memory in order. It is for
+// the time behind the first load.
 func (x *Index) Compact() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.renumber()
 	x.compact()
+	move := x.sets.compact()
+	for _, f := range x.field {
+		for id := range f.all() {
+			t := x.dict.term(id)
+			t.members = move(t.members)
+		}
+		f.has.RunOptimize()
+	}
 	for _, b := range x.sets.bitmaps {
 		if b != nil {
 			x.sets.bytes -= bitmapBytes(b)
@@ -382,29 +394,67 @@ func (x *Index) Compact() {
 			x.sets.bytes += bitmapBytes(b)
 		}
 	}
-	for _, f := range x.field {
-		f.has.RunOptimize()
-	}
 }
 
-func (x *Index) compact() {
-	old := dictionary{pages: x.dict.pages, chunks: x.dict.chunks}
-	x.dict.chunks, x.dict.waste = nil, 0
-	move := func(id uint32) {
-		at, err := x.dict.write(old.record(id))
-		if err != nil {
-			panic("postings: less text than before does not fit: " + err.Error())
-		}
-		x.dict.term(id).text = at
-	}
-	for _, f := range x.field {
-		for _, block := range f.terms.blocks {
-			for _, id := range block {
-				move(id)
+// all yields the terms of a key.
+func (f *field) all() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for id := range f.terms.all() {
+			if !yield(id) {
+				return
 			}
 		}
 		if f.null != noTerm {
-			move(f.null)
+			yield(f.null)
+		}
+	}
+}
+
+// renumber gives the terms of each key numbers in order.
+func (x *Index) renumber() {
+	old := x.dict
+	x.dict = dictionary{chunks: old.chunks, text: old.text, waste: old.waste}
+	numbers := make([]uint32, old.used)
+	next := func(id uint32) uint32 {
+		n := x.dict.newID()
+		*x.dict.term(n) = *old.term(id)
+		numbers[id] = n
+		return n
+	}
+	for _, f := range x.field {
+		first := x.dict.used
+		for id := range f.terms.all() {
+			next(id)
+		}
+		f.terms.setRun(first, f.terms.len)
+		if f.null != noTerm {
+			f.null = next(f.null)
+		}
+	}
+	var ids []uint32
+	for ordinal, s := range x.forward {
+		ids = decodeForward(ids[:0], s)
+		for i, id := range ids {
+			ids[i] = numbers[id]
+		}
+		slices.Sort(ids)
+		x.forwardBytes -= len(s)
+		x.forward[ordinal] = encodeForward(ids)
+		x.forwardBytes += len(x.forward[ordinal])
+	}
+}
+
+// compact rewrites the texts in the order of their keys and values.
+func (x *Index) compact() {
+	old := dictionary{pages: x.dict.pages, chunks: x.dict.chunks}
+	x.dict.chunks, x.dict.waste = nil, 0
+	for _, f := range x.field {
+		for id := range f.all() {
+			at, err := x.dict.write(old.record(id))
+			if err != nil {
+				panic("postings: less text than before does not fit: " + err.Error())
+			}
+			x.dict.term(id).text = at
 		}
 	}
 }

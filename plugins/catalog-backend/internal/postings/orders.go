@@ -152,10 +152,8 @@ func (x *Index) rank(s spec) *ranking {
 	n := len(x.ids) - len(x.vacant)
 	r := &ranking{order: make([]uint32, 0, n), rank: make([]uint32, len(x.ids)), valued: n}
 	if len(s.by) == 0 && !s.refDesc {
-		for _, block := range x.field[refField].terms.blocks {
-			for _, id := range block {
-				r.order = append(r.order, uint32(x.dict.term(id).members))
-			}
+		for id := range x.field[refField].terms.all() {
+			r.order = append(r.order, uint32(x.dict.term(id).members))
 		}
 		r.number()
 		return r
@@ -199,8 +197,12 @@ func (x *Index) valuePlaces(b by, places []uint32) (valued int) {
 	}
 	last, place := "", uint32(0)
 	members := []uint32{}
-	x.eachTerm(x.field[b.field], b.desc, func(id uint32) {
-		if v := x.dict.record(id).value; v != last {
+	terms := x.field[b.field].terms.all()
+	if b.desc {
+		terms = x.field[b.field].terms.backward()
+	}
+	for id := range terms {
+		if v := x.dict.value(id); v != last {
 			last = v
 			place++
 		}
@@ -211,24 +213,8 @@ func (x *Index) valuePlaces(b by, places []uint32) (valued int) {
 				valued++
 			}
 		}
-	})
+	}
 	return valued
-}
-
-func (x *Index) eachTerm(f *field, backward bool, visit func(id uint32)) {
-	if backward {
-		for _, block := range slices.Backward(f.terms.blocks) {
-			for _, id := range slices.Backward(block) {
-				visit(id)
-			}
-		}
-		return
-	}
-	for _, block := range f.terms.blocks {
-		for _, id := range block {
-			visit(id)
-		}
-	}
 }
 
 // members appends all members of a set.
@@ -311,6 +297,24 @@ func (x *Index) sortValues(s spec, ordinal uint32) *sortValues {
 		}
 	}
 	return v
+}
+
+// describe returns the ref of an entity, and what it is ordered by first.
+func (x *Index) describe(ordinal uint32, first *by) (ref, value string, has bool) {
+	var room [64]uint32
+	for _, id := range decodeForward(room[:0], x.forward[ordinal]) {
+		switch f := x.dict.field(id); {
+		case f == refField:
+			if ref = x.dict.record(id).value; first == nil {
+				return ref, "", false
+			}
+		case first != nil && f == first.field:
+			if r := x.dict.record(id); !r.null && (!has || (r.value > value) == first.desc) {
+				value, has = r.value, true
+			}
+		}
+	}
+	return ref, value, has
 }
 
 func (s spec) compare(a, b *sortValues) int {

@@ -24,53 +24,66 @@ const (
 // maxOrdinals is how many entities an index can hold.
 const maxOrdinals = 1 << tagShift
 
-// Lists are blocks of 4, 8, … 64 words; the first word has the length and the
+// Lists are blocks of words; the first word has the length of the list and the
 // class of the block.
 const (
-	listClasses  = 5
-	listUnit     = 4
-	maxList      = listUnit<<(listClasses-1) - 1
+	maxList      = 63
 	classShift   = 16
 	lengthMask   = 1<<classShift - 1
 	chunkWords   = 1 << 14
 	demoteBitmap = maxList / 2 // shrinking back later than growing avoids going to and fro
 )
 
+// listClasses are the sizes of blocks, in words.
+var listClasses = [...]uint32{3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, maxList + 1}
+
 // sets keeps the members of sets.
 type sets struct {
 	chunks     [][]uint32
-	next       uint32 // first unused unit
-	freeLists  [listClasses][]uint32
+	next       uint32 // first unused word
+	freeLists  [len(listClasses)][]uint32
 	bitmaps    []*roaring.Bitmap
 	freeBitmap []uint32
 	bytes      int // of bitmaps
 }
 
 func (s *sets) list(p set) []uint32 {
-	word := uint32(p&^tagMask) * listUnit
+	word := uint32(p &^ tagMask)
 	block := s.chunks[word/chunkWords][word%chunkWords:]
-	return block[:listUnit<<(block[0]>>classShift)]
+	return block[:listClasses[block[0]>>classShift]]
 }
 
-func (s *sets) newList(class uint32) set {
+// newList returns an empty list for n members or more.
+func (s *sets) newList(n int) set {
+	class := uint32(0)
+	for int(listClasses[class]) < n+1 {
+		class++
+	}
 	if free := s.freeLists[class]; len(free) > 0 {
 		p := set(free[len(free)-1])
 		s.freeLists[class] = free[:len(free)-1]
 		s.list(p)[0] = class << classShift
 		return p
 	}
-	units := uint32(1) << class
-	perChunk := uint32(chunkWords / listUnit)
-	if s.next/perChunk != (s.next+units-1)/perChunk { // does not fit into the chunk
-		s.next = (s.next/perChunk + 1) * perChunk
+	words := listClasses[class]
+	if s.next/chunkWords != (s.next+words-1)/chunkWords { // does not fit into the chunk
+		s.next = (s.next/chunkWords + 1) * chunkWords
 	}
-	if int(s.next/perChunk) == len(s.chunks) {
+	if int(s.next/chunkWords) == len(s.chunks) {
 		s.chunks = append(s.chunks, make([]uint32, chunkWords))
 	}
 	p := tagList | set(s.next)
-	word := s.next * listUnit
-	s.chunks[word/chunkWords][word%chunkWords] = class << classShift
-	s.next += units
+	s.chunks[s.next/chunkWords][s.next%chunkWords] = class << classShift
+	s.next += words
+	return p
+}
+
+// copyList returns a list with the same members, in a block of the least size.
+func (s *sets) copyList(members []uint32) set {
+	p := s.newList(len(members))
+	block := s.list(p)
+	copy(block[1:], members)
+	block[0] += uint32(len(members))
 	return p
 }
 
@@ -104,10 +117,7 @@ func (s *sets) add(p set, ordinal uint32) set {
 	case emptySet:
 		return tagOne | set(ordinal)
 	case tagOne:
-		q := s.newList(0)
-		block := s.list(q)
-		block[0], block[1], block[2] = block[0]+2, uint32(p&^tagMask), ordinal
-		return q
+		return s.copyList([]uint32{uint32(p), ordinal})
 	case tagList:
 		block := s.list(p)
 		n := int(block[0] & lengthMask)
@@ -116,21 +126,14 @@ func (s *sets) add(p set, ordinal uint32) set {
 			block[0]++
 			return p
 		}
-		class := block[0] >> classShift
-		var q set
-		if class+1 == listClasses {
-			members := append(slices.Clone(block[1:]), ordinal)
-			slices.Sort(members)
-			q = s.newBitmap(members)
-		} else {
-			q = s.newList(class + 1)
-			larger := s.list(q)
-			copy(larger[1:], block[1:])
-			larger[n+1] = ordinal
-			larger[0] += uint32(n + 1)
-		}
+		var room [maxList + 1]uint32
+		members := append(append(room[:0], block[1:]...), ordinal)
 		s.freeList(p)
-		return q
+		if len(members) <= maxList {
+			return s.copyList(members)
+		}
+		slices.Sort(members)
+		return s.newBitmap(members)
 	default:
 		b := s.bitmap(p)
 		before := bitmapBytes(b)
@@ -179,15 +182,21 @@ func (s *sets) demote(p set, members []uint32) set {
 	i := uint32(p &^ tagMask)
 	s.bitmaps[i] = nil
 	s.freeBitmap = append(s.freeBitmap, i)
-	class := uint32(0)
-	for listUnit<<class < len(members)+1 {
-		class++
+	return s.copyList(members)
+}
+
+// compact moves all lists to new blocks, each of the least size; move is to be
+// called for each set and returns what replaces it.
+func (s *sets) compact() (move func(set) set) {
+	old := *s
+	s.chunks, s.next, s.freeLists = nil, 0, [len(listClasses)][]uint32{}
+	return func(p set) set {
+		if p&tagMask != tagList {
+			return p
+		}
+		var room [maxList]uint32
+		return s.copyList(old.appendTo(room[:0], p))
 	}
-	q := s.newList(class)
-	block := s.list(q)
-	copy(block[1:], members)
-	block[0] += uint32(len(members))
-	return q
 }
 
 func (s *sets) size(p set) int {
