@@ -116,7 +116,7 @@ func (m *maker) entity(i int) catalogcommon.Entity {
 			"git.example.com/project-slug":            fmt.Sprint("org/", name),
 		},
 		"labels": map[string]any{"tier": fmt.Sprint(m.IntN(4)), "cost-center": fmt.Sprint("cc-", m.skewed(200))},
-		"tags":   []any{fmt.Sprint("tag-", m.skewed(60)), fmt.Sprint("Lang-", m.skewed(12))},
+		"tags":   []any{fmt.Sprint("tag-", m.skewed(60)), fmt.Sprint("lang-", m.skewed(12))},
 	}
 	if i%2 == 0 {
 		metadata["title"] = fmt.Sprintf("%s %s %d", nouns[i%len(nouns)], roles[i%len(roles)], i)

@@ -60,6 +60,7 @@ type Index struct {
 	advanced chan struct{}   // closed when seen or terms change
 	asOf     time.Time       // begin of the last successful look at the database
 	version  int64
+	gaps     int
 	problem  string
 }
 
@@ -87,14 +88,16 @@ type Status struct {
 	Problem string
 	// Version is that of the last change that it has.
 	Version int64
-	Memory  postings.Memory
+	// Gaps is how many ranges of versions before that may still appear.
+	Gaps   int
+	Memory postings.Memory
 }
 
 // Status returns how the index is.
 func (x *Index) Status() Status {
 	x.mu.Lock()
 	terms := x.terms
-	s := Status{InSync: terms != nil, Problem: x.problem, Version: x.version}
+	s := Status{InSync: terms != nil, Problem: x.problem, Version: x.version, Gaps: x.gaps}
 	x.mu.Unlock()
 	if terms != nil {
 		s.Memory = terms.Memory()
@@ -136,15 +139,27 @@ func (x *Index) current(ctx context.Context) *postings.Index {
 	}
 }
 
-// publish lets readers ask the terms, which have the changes of the first
-// calls of Wake; nil takes them away.
-func (x *Index) publish(terms *postings.Index, seen uint64, asOf time.Time, version int64, problem error) {
+// publish lets readers ask the terms of a follower, which has the changes of
+// the first calls of Wake.
+func (x *Index) publish(f *follower, seen uint64, asOf time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.terms, x.seen, x.asOf, x.version, x.problem = terms, max(x.seen, seen), asOf, version, ""
+	x.terms, x.seen, x.asOf, x.version, x.gaps, x.problem = f.terms, seen, asOf, f.cursor, len(f.gaps), ""
+	x.tell()
+}
+
+// withdraw takes the terms away from the readers.
+func (x *Index) withdraw(problem error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.terms, x.problem = nil, ""
 	if problem != nil {
 		x.problem = problem.Error()
 	}
+	x.tell()
+}
+
+func (x *Index) tell() {
 	close(x.advanced)
 	x.advanced = make(chan struct{})
 }
@@ -174,10 +189,10 @@ func (x *Index) Run(ctx context.Context) error {
 		began := time.Now()
 		err := x.follow(ctx)
 		if ctx.Err() != nil {
-			x.publish(nil, 0, time.Time{}, 0, nil)
+			x.withdraw(nil)
 			return nil
 		}
-		x.publish(nil, 0, time.Time{}, 0, err)
+		x.withdraw(err)
 		if errors.Is(err, errTooLarge) {
 			x.options.Logger.WarnContext(ctx, err.Error(), "maxMemory", x.options.MaxMemory)
 			return nil
@@ -235,7 +250,7 @@ func (x *Index) follow(ctx context.Context) error {
 				x.options.Logger.InfoContext(ctx, "the index of the catalog is in step with the database",
 					"entities", m.Entities, "terms", m.Terms, "bytes", m.Bytes, "took", time.Since(began).Round(time.Millisecond))
 			}
-			x.publish(f.terms, wakes, asOf, f.cursor, nil)
+			x.publish(f, wakes, asOf)
 		case errors.Is(err, errBehind), errors.Is(err, errTooLarge), errors.Is(err, errBroken), ctx.Err() != nil:
 			return err
 		default:
