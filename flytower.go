@@ -4,7 +4,11 @@
 //	func main() {
 //		b := flytower.New()
 //		b.Add(catalogbackend.Plugin, greeter.Plugin)
-//		os.Exit(backend.ExitCode(b.Run(context.Background())))
+//		err := b.Run(context.Background())
+//		if err != nil {
+//			fmt.Fprintln(os.Stderr, err)
+//		}
+//		os.Exit(backend.ExitCode(err))
 //	}
 //
 // Adding a factory for a service replaces its default. Package command gives
@@ -36,6 +40,7 @@ import (
 	"github.com/flytower/flytower/defaults/rootlogger"
 	"github.com/flytower/flytower/defaults/scheduler"
 	"github.com/flytower/flytower/defaults/startuppolicy"
+	"github.com/flytower/flytower/defaults/statuspage"
 	"github.com/flytower/flytower/defaults/systemmetadata"
 	"github.com/flytower/flytower/defaults/telemetry"
 	"github.com/flytower/flytower/defaults/tracing"
@@ -101,6 +106,7 @@ func Defaults(config rootconfig.Options) []backend.ServiceFactory {
 		telemetry.EndpointFactory,
 		metrics.Factory,
 		tracing.Factory,
+		statuspage.Factory,
 	}
 }
 
@@ -121,6 +127,7 @@ func ConfigSchemas() []string {
 		roothttprouter.ConfigSchema,
 		rootlogger.ConfigSchema,
 		startuppolicy.ConfigSchema,
+		statuspage.ConfigSchema,
 		telemetry.ConfigSchema,
 		tracing.ConfigSchema,
 		urlreader.ConfigSchema,

@@ -1,6 +1,7 @@
 package apierr_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -79,6 +80,50 @@ func TestUnnamedErrorIsMasked(t *testing.T) {
 	apierr.Write(rec, httptest.NewRequest(http.MethodGet, "/", nil), errors.New("password=hunter2"), "cafe")
 	if body := rec.Body.String(); strings.Contains(body, "hunter2") || !strings.Contains(body, "logId=cafe") {
 		t.Errorf("body %s", body)
+	}
+}
+
+// An error may be named by code that knows its kind, and still wrap one that
+// names hosts. In answers that blame the server the latter is not shown.
+func TestUnnamedCausesOfServerErrorsAreMasked(t *testing.T) {
+	t.Parallel()
+	driver := fmt.Errorf("dial tcp: lookup db.internal: %w", errors.New("no such host"))
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"forwarded": {apierr.Forward(driver, "loading"), "loading; caused by Error: an internal error logId=cafe"},
+		"wrapped":   {apierr.Wrap(apierr.KindServiceUnavailable, driver, "later"), "later; caused by Error: an internal error logId=cafe"},
+		"formatted": {apierr.ServiceUnavailable("no answer: %w; try later", driver), "no answer: an internal error logId=cafe; try later"},
+		"deeper":    {fmt.Errorf("outer: %w", apierr.Forward(apierr.Forward(driver, "b"), "a")), "outer: a; caused by Error: b; caused by Error: an internal error logId=cafe"},
+		"joined":    {errors.Join(apierr.ServiceUnavailable("one"), driver), "one\nan internal error logId=cafe"},
+		"named":     {apierr.Forward(apierr.ServiceUnavailable("told"), "a"), "a; caused by ServiceUnavailableError: told"},
+	} {
+		rec := httptest.NewRecorder()
+		apierr.Write(rec, httptest.NewRequest(http.MethodGet, "/", nil), tt.err, "cafe")
+		var body apierr.Body
+		if err := json.Unmarshal(rec.Body.Bytes(), &body); err != nil {
+			t.Fatal(err)
+		}
+		if body.Error["message"] != tt.want || strings.Contains(rec.Body.String(), "db.internal") {
+			t.Errorf("%s: body %s, want the message %q", name, rec.Body, tt.want)
+		}
+	}
+	// A client must see what is wrong with its own request.
+	rec := httptest.NewRecorder()
+	apierr.Write(rec, httptest.NewRequest(http.MethodGet, "/", nil), apierr.Input("bad cursor: %w", errors.New("odd length")), "cafe")
+	if !strings.Contains(rec.Body.String(), "bad cursor: odd length") {
+		t.Errorf("body %s", rec.Body)
+	}
+}
+
+// The text of a peer's error reaches clients of the one who asked.
+func TestPeerErrorsDoNotNameHosts(t *testing.T) {
+	t.Parallel()
+	req := httptest.NewRequest(http.MethodGet, "http://user:pw@plugin.internal:7007/api/x/y?token=hunter2", nil)
+	err := apierr.FromResponse(&http.Response{StatusCode: 404, Request: req, Body: io.NopCloser(strings.NewReader(""))})
+	if text := err.Error(); !strings.HasPrefix(text, "GET /api/x/y failed with status 404") || strings.Contains(text, "internal") || strings.Contains(text, "hunter2") {
+		t.Errorf("got %q", text)
 	}
 }
 

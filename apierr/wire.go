@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"strings"
 )
 
 // maxErrorBody bounds what [FromResponse] reads, in bytes.
@@ -57,8 +58,10 @@ func serialize(err error, depth int) map[string]any {
 }
 
 // Write sends err as the answer to r. The text of an error that has no wire
-// name is not sent: the caller logs it under the id that it passes in logID,
-// and the client sees that id. An empty logID sends the text.
+// name is not sent, and neither is, with a status from 500 on, the text of
+// such an error that a named one wraps, which may name hosts and files: the
+// caller logs it under the id that it passes in logID, and the client sees
+// that id. An empty logID sends the text.
 //
 // The url in the body is r.URL, that is, relative to the router that stripped
 // its prefix.
@@ -69,15 +72,54 @@ func Write(w http.ResponseWriter, r *http.Request, err error, logID string) {
 		return
 	}
 	var e *Error
-	if !errors.As(err, &e) && logID != "" {
+	ours := errors.As(err, &e)
+	if !ours && logID != "" {
 		err = errors.New("An internal error occurred logId=" + logID) //nolint:revive,staticcheck // clients and operators search for this wording
 	}
+	text := Serialize(err)
+	if ours && logID != "" && status >= http.StatusInternalServerError {
+		mask(text, unnamedTexts(err), "an internal error logId="+logID)
+	}
 	body := Body{
-		Error:    Serialize(err),
+		Error:    text,
 		Request:  &BodyRequest{Method: r.Method, URL: relativeURL(r)},
 		Response: BodyResponse{StatusCode: status},
 	}
 	WriteJSON(w, status, body)
+}
+
+// unnamedTexts returns the texts of the errors in the tree of err that no
+// named error is a part of, outermost first.
+func unnamedTexts(err error) (texts []string) {
+	var e *Error
+	var named Named
+	if !errors.As(err, &e) && !errors.As(err, &named) {
+		return []string{err.Error()}
+	}
+	switch u := err.(type) { //nolint:errorlint // the tree is walked by hand
+	case interface{ Unwrap() error }:
+		if cause := u.Unwrap(); cause != nil {
+			texts = unnamedTexts(cause)
+		}
+	case interface{ Unwrap() []error }:
+		for _, cause := range u.Unwrap() {
+			texts = append(texts, unnamedTexts(cause)...)
+		}
+	}
+	return texts
+}
+
+// mask replaces the texts in the messages of a serialized error.
+func mask(serialized map[string]any, texts []string, by string) {
+	for ; serialized != nil; serialized, _ = serialized["cause"].(map[string]any) {
+		message, _ := serialized["message"].(string)
+		for _, text := range texts {
+			if text != "" {
+				message = strings.ReplaceAll(message, text, by)
+			}
+		}
+		serialized["message"] = message
+	}
 }
 
 func relativeURL(r *http.Request) string {
@@ -111,7 +153,8 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 type ResponseError struct {
 	// StatusCode is the status of the answer.
 	StatusCode int
-	// Request is the method and URL that were asked.
+	// Request is the method and the path that were asked. Host and query are
+	// left out: the text may reach clients.
 	Request string
 	// Remote is the peer's own error; its kind decides [KindOf].
 	Remote *Error
@@ -151,7 +194,7 @@ func FromResponse(resp *http.Response) error {
 	}
 	what := "request"
 	if resp.Request != nil {
-		what = resp.Request.Method + " " + resp.Request.URL.Redacted()
+		what = resp.Request.Method + " " + resp.Request.URL.EscapedPath()
 	}
 	return &ResponseError{StatusCode: resp.StatusCode, Request: what, Remote: remote}
 }

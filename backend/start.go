@@ -99,7 +99,11 @@ func (b *Backend) conclude(ctx context.Context, cause error) error {
 	}
 	if r := b.Result(); r.Outcome == OutcomeFailure {
 		err := &StartupError{Result: r, Cause: cause}
-		b.log().ErrorContext(ctx, "backend startup failed, stopping what has started", "type", "initialization", "error", err.Error())
+		log := b.log().With("type", "initialization")
+		if cause != nil { // failures of plugins are in the log already
+			log = log.With("error", cause)
+		}
+		log.ErrorContext(ctx, "backend startup failed, stopping what has started")
 		b.endMake(errStopping)
 		err.Stop = b.shutdown(context.WithoutCancel(ctx), false)
 		return err
@@ -223,14 +227,15 @@ func (w *wiring) eager(s scope) []*node {
 // unique drops what is nil, and what repeats: one service that fails also
 // fails those that need it.
 func unique(errs []error) []error {
-	seen := map[string]bool{}
-	return slices.DeleteFunc(errs, func(err error) bool {
-		if err == nil || seen[err.Error()] {
-			return true
+	var out []error
+	for i, err := range errs {
+		repeats := func(other error) bool { return other != nil && err != other && errors.Is(err, other) } //nolint:errorlint // the same value is meant
+		if err == nil || slices.ContainsFunc(errs, repeats) || slices.ContainsFunc(errs[:i], func(o error) bool { return o != nil && o.Error() == err.Error() }) {
+			continue
 		}
-		seen[err.Error()] = true
-		return false
-	})
+		out = append(out, err)
+	}
+	return out
 }
 
 func (b *Backend) startPlugins(ctx context.Context, w *wiring) {

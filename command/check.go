@@ -64,8 +64,8 @@ func (c *checkCommand) Run(ctx context.Context, a *App) error {
 		}
 	}
 	g := b.Graph()
-	fmt.Fprintf(a.Stdout, "%d plugins, %d modules, %d services, %d extension points: %s, %s\n", len(g.Plugins), len(g.Modules), len(g.Services),
-		len(g.ExtensionPoints), count(problems, "error"), count(warnings, "warning"))
+	fmt.Fprintf(a.Stdout, "%s, %s, %s, %s: %s, %s\n", count(len(g.Plugins), "plugin"), count(len(g.Modules), "module"), count(len(g.Services), "service"),
+		count(len(g.ExtensionPoints), "extension point"), count(problems, "error"), count(warnings, "warning"))
 	if problems > 0 {
 		return &reported{1}
 	}

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -87,6 +86,7 @@ type cli struct {
 	Graph      graphCommand      `cmd:"" help:"Print the wiring: plugins, modules, services and extension points."`
 	Config     configCommand     `cmd:"" help:"Print the configuration, its documentation or its schema."`
 	New        newCommand        `cmd:"" help:"Write a project, plugin, module or service to start from."`
+	Archcheck  archcheckCommand  `cmd:"" help:"Check the architecture of a repository: names of packages, imports, goroutines."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
 }
@@ -103,7 +103,7 @@ func (a App) main(ctx context.Context) (code int) {
 		}
 	}()
 	var c cli
-	parser, err := kong.New(&c, kong.Name(a.Name), kong.Description(a.describe()), kong.UsageOnError(),
+	parser, err := kong.New(&c, kong.Name(a.Name), kong.Description(a.describe()),
 		kong.Writers(a.Stdout, a.Stderr), kong.Exit(func(code int) { panic(exit{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&a))
 	if err != nil {
@@ -112,11 +112,12 @@ func (a App) main(ctx context.Context) (code int) {
 	}
 	parsed, err := parser.Parse(a.Args)
 	if err != nil {
-		var parseErr *kong.ParseError
-		if errors.As(err, &parseErr) {
-			_ = parseErr.Context.PrintUsage(true) // the error is told below in any case
+		command := a.Name
+		var wrong *kong.ParseError
+		if errors.As(err, &wrong) && wrong.Context.Selected() != nil {
+			command = wrong.Context.Selected().FullPath()
 		}
-		fmt.Fprintf(a.Stderr, "\n%s: %s\n", a.Name, err)
+		fmt.Fprintf(a.Stderr, "%s: %s; %q tells what there is\n", a.Name, err, command+" --help")
 		return exitUsage
 	}
 	err = parsed.Run(&c)
@@ -142,12 +143,6 @@ func (a App) describe() string {
 type reported struct{ code int }
 
 func (*reported) Error() string { return "reported" }
-
-// tell prints an error: the first line after the name of the program, each
-// further one below it.
-func (a App) tell(err error) {
-	fmt.Fprintf(a.Stderr, "%s: %s\n", a.Name, strings.TrimRight(err.Error(), "\n"))
-}
 
 // configFlags choose the configuration.
 type configFlags struct {

@@ -29,7 +29,15 @@ func (c *runCommand) Run(ctx context.Context, a *App) error {
 		return err
 	}
 	o.Strict = !c.Lenient
-	return a.build(o, c.pluginFlags, more...).Run(ctx)
+	b := a.build(o, c.pluginFlags, more...)
+	err = b.Run(ctx)
+	var failed *backend.StartupError
+	if errors.As(err, &failed) {
+		a.tell(err)
+		c.hints(ctx, a, o, b, message(err))
+		return &reported{backend.ExitCode(err)}
+	}
+	return err
 }
 
 // source returns the configuration to use: that of the user, or the example

@@ -86,6 +86,12 @@ type AccessRestrictions struct {
 	PermissionActions []string `json:"permissionActions,omitempty"`
 }
 
+// Limit reports whether they limit which permissions the service has. What no
+// permission guards is then not meant for it. A nil receiver limits nothing.
+func (a *AccessRestrictions) Limit() bool {
+	return a != nil && (len(a.PermissionNames) > 0 || len(a.PermissionActions) > 0)
+}
+
 // Credentials are a verified principal. The zero value is a caller without
 // credentials. The token that they came with is kept, and never encoded.
 type Credentials struct {

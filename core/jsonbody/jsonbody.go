@@ -34,6 +34,15 @@ const DefaultLimit = 100 << 10
 // decoder of the standard library stops at 10000, which costs it megabytes.
 const maxDepth = 1000
 
+// maxAhead is how much memory is taken for a body before it has arrived, in
+// bytes.
+const maxAhead = 256 << 10
+
+// maxOverhead is how many bytes a compressed body may have more than what it
+// decompresses to. Without a limit, one could send parts without content for
+// as long as the server waits.
+const maxOverhead = 64 << 10
+
 // Decode decodes the body of r into v, which is a pointer.
 //
 // An absent body, or one of another media type than JSON, leaves v as it is:
@@ -93,17 +102,18 @@ func Read(r *http.Request, limit int64) ([]byte, error) {
 		return nil, tooLarge(limit, r.ContentLength)
 	}
 	var src io.Reader = r.Body
+	compressed := io.LimitReader(r.Body, limit+maxOverhead)
 	switch encoding {
 	case "", "identity":
 	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(r.Body)
+		z, err := gzip.NewReader(compressed)
 		if err != nil {
 			return nil, badBody("the body is not in the gzip format")
 		}
 		defer z.Close()
 		src = z
 	case "deflate":
-		z, err := zlib.NewReader(r.Body)
+		z, err := zlib.NewReader(compressed)
 		if err != nil {
 			return nil, badBody("the body is not in the deflate format")
 		}
@@ -118,7 +128,8 @@ func Read(r *http.Request, limit int64) ([]byte, error) {
 	}
 	var buf bytes.Buffer
 	if plain && r.ContentLength > 0 {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+		// A length that is claimed need not come.
+		buf.Grow(int(min(r.ContentLength, maxAhead)) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(src, limit+1))
 	var overLimit *http.MaxBytesError

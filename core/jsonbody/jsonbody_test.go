@@ -27,6 +27,34 @@ func post(body, contentType string) *http.Request {
 	return r
 }
 
+// endless is a compressed body that goes on without content.
+type endless struct {
+	part []byte
+	read int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := copy(p, e.part)
+	e.read += n
+	return n, nil
+}
+
+func TestCompressedBodiesWithoutContentEnd(t *testing.T) {
+	t.Parallel()
+	var empty bytes.Buffer
+	z := gzip.NewWriter(&empty)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	body := &endless{part: empty.Bytes()}
+	r := httptest.NewRequest("POST", "/", body)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Encoding", "gzip")
+	if err := jsonbody.Decode(r, new(input), 1000); apierr.KindOf(err) != apierr.KindInput || body.read > 1<<20 {
+		t.Errorf("error %v after %d bytes", err, body.read)
+	}
+}
+
 func TestDecode(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/redact"
 )
 
 // Status says how far an event has come.
@@ -151,13 +152,13 @@ func (a *Auditor) actorOf(ctx context.Context, e core.AuditEvent) Actor {
 	return actor
 }
 
-// originalURL returns what the client sent. The URL of r lacks the prefix of
-// the plugin.
+// originalURL returns what the client sent, but for credentials in the query.
+// The URL of r lacks the prefix of the plugin.
 func originalURL(r *http.Request) string {
 	if r.RequestURI != "" {
-		return r.RequestURI
+		return redact.Query(r.RequestURI)
 	}
-	return r.URL.RequestURI()
+	return redact.Query(r.URL.RequestURI())
 }
 
 func hostOf(address string) string {

@@ -56,7 +56,7 @@ func TestActorOfRequest(t *testing.T) {
 			a.Begin(r.Context(), core.AuditEvent{ID: "get", Request: r})
 		})))
 		t.Cleanup(server.Close)
-		req, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/things/a%2Fb?c=d", nil)
+		req, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/things/a%2Fb?c=d&token=hunter2", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestActorOfRequest(t *testing.T) {
 		want := []auditor.Record{{
 			Plugin: "things", EventID: "get", Severity: "low", Status: "initiated",
 			Actor:   auditor.Actor{ActorID: tc.actor, IP: "127.0.0.1", Hostname: "portal.example", UserAgent: "test/1"},
-			Request: &auditor.Request{URL: "/api/things/a%2Fb?c=d", Method: "POST"},
+			Request: &auditor.Request{URL: "/api/things/a%2Fb?c=d&token=***", Method: "POST"},
 		}}
 		if diff := cmp.Diff(want, records); diff != "" {
 			t.Errorf("token %q (-want +got):\n%s", tc.token, diff)

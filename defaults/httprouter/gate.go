@@ -2,9 +2,8 @@ package httprouter
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,12 +27,6 @@ func (g *gate) open() {
 	}
 }
 
-// errFailed says that the plugin failed to start; reason is for callers that
-// may know it.
-type errFailed struct{ plugin, reason string }
-
-func (e *errFailed) Error() string { return "Plugin '" + e.plugin + "' failed to start" }
-
 // pass returns nil when the plugin serves, at once or after a while.
 func (g *gate) pass(r *http.Request) error {
 	if g.up.Load() {
@@ -51,7 +44,7 @@ func (g *gate) pass(r *http.Request) error {
 	defer cancel()
 	failed := make(chan struct{}, 1)
 	defer g.instance.Subscribe(func(st backend.Status) {
-		if failureIn(st, g.plugin) != nil {
+		if failedIn(st, g.plugin) {
 			select {
 			case failed <- struct{}{}:
 			default:
@@ -75,42 +68,17 @@ func (g *gate) pass(r *http.Request) error {
 	return apierr.ServiceUnavailable("Service has not started up yet")
 }
 
+// failure returns the error that callers get if the plugin failed to start.
+// It leaves out why: the reason names hosts and files, and even callers with
+// credentials may be anybody who can sign in. Operators find it in the log
+// and below /.backstage/health/v1/detail.
 func (g *gate) failure() error {
-	if err := failureIn(g.instance.Status(), g.plugin); err != nil {
-		return err
+	if failedIn(g.instance.Status(), g.plugin) {
+		return apierr.ServiceUnavailable("Plugin '%s' failed to start; the log of the backend says why", g.plugin)
 	}
 	return nil
 }
 
-func failureIn(st backend.Status, plugin string) *errFailed {
-	for _, p := range st.Plugins {
-		if p.ID == plugin && p.State == backend.StateFailed {
-			return &errFailed{plugin, shorten(p.Error)}
-		}
-	}
-	return nil
-}
-
-// maxReason bounds the text of an error that callers see, in bytes.
-const maxReason = 300
-
-func shorten(text string) string {
-	text, _, _ = strings.Cut(text, "\n")
-	if len(text) > maxReason {
-		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
-	}
-	return text
-}
-
-// answerTo returns the error that the caller may see: the reason of a failed
-// start is for callers with credentials only.
-func answerTo(err error, hasCredentials func() bool) error {
-	var failed *errFailed
-	if !errors.As(err, &failed) {
-		return err
-	}
-	if failed.reason != "" && hasCredentials() {
-		return apierr.ServiceUnavailable("%s: %s", failed.Error(), failed.reason)
-	}
-	return apierr.ServiceUnavailable("%s; the log of the backend says why", failed.Error())
+func failedIn(st backend.Status, plugin string) bool {
+	return slices.ContainsFunc(st.Plugins, func(p backend.PluginStatus) bool { return p.ID == plugin && p.State == backend.StateFailed })
 }

@@ -199,6 +199,10 @@ func (r *Router) AddAuthPolicy(p core.AuthPolicy) {
 // Routes implements [core.Router].
 func (r *Router) Routes() []string { return r.mux.Patterns() }
 
+// MeasuresItself tells a server that measures what it mounts that the router
+// does so already, by route.
+func (r *Router) MeasuresItself() bool { return r.measure != nil }
+
 // ServeHTTP serves a request whose URL is relative to the plugin.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w = answer.Track(w)
@@ -249,13 +253,7 @@ func (r *Router) admit(w http.ResponseWriter, req *http.Request, path string) er
 		return r.serveKeys(w, req)
 	}
 	if err := r.gate.pass(req); err != nil {
-		if req.Context().Err() != nil {
-			return err // nobody is left to be told more
-		}
-		return answerTo(err, func() bool {
-			c, err := r.HTTPAuth.Credentials(req, core.Allow{User: true, Service: true})
-			return err == nil && !c.IsNone()
-		})
+		return err
 	}
 	who, err := r.authorize(req, path)
 	if err != nil {

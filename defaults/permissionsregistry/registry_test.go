@@ -65,8 +65,10 @@ func library(calls *[][]string) core.ResourceType {
 
 var tokens = coretest.Tokens{
 	"service": core.ServiceCredentials("plugin:permission", core.NewToken("service"), nil, nil),
-	"user":    core.UserCredentials("user:default/jane", "", core.NewToken("user"), core.NoCredentials().ExpiresAt, false),
-	"obo":     core.UserCredentials("user:default/jane", "plugin:permission", core.NewToken("obo"), core.NoCredentials().ExpiresAt, false),
+	"restricted": core.ServiceCredentials("external:ci", core.NewToken("restricted"),
+		&core.AccessRestrictions{PermissionNames: []string{"book.create"}}, []string{}),
+	"user": core.UserCredentials("user:default/jane", "", core.NewToken("user"), core.NoCredentials().ExpiresAt, false),
+	"obo":  core.UserCredentials("user:default/jane", "plugin:permission", core.NewToken("obo"), core.NoCredentials().ExpiresAt, false),
 }
 
 func serve(t *testing.T, r *permissionsregistry.Registry) *httptest.Server {
@@ -212,6 +214,59 @@ func TestResourcesAreLoadedOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff([][]string{{"a", "b"}}, calls); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// Conditions tell about resources that the caller may not be allowed to read.
+func TestWhoMayApplyConditions(t *testing.T) {
+	t.Parallel()
+	r := permissionsregistry.New("library")
+	must(t, r.AddResourceType(library(nil)))
+	server := serve(t, r)
+	for token, want := range map[string]int{"service": 200, "obo": 200, "user": 403, "restricted": 403, "": 401} {
+		status, body := request(t, server, "POST", "/apply-conditions", token, `{"items":[{"id":"1","resourceRef":"a","resourceType":"book","conditions":{"rule":"IS_LONG","resourceType":"book"}}]}`)
+		if status != want {
+			t.Errorf("token %q: status %d, want %d: %s", token, status, want, body)
+		}
+	}
+}
+
+func TestRepeatedRefsAreDecidedOnce(t *testing.T) {
+	t.Parallel()
+	applied := 0
+	r := permissionsregistry.New("library")
+	books := library(nil)
+	books.Rules = []core.PermissionRule{{Name: "COUNT", ResourceType: "book", Apply: func(any, json.RawMessage) (bool, error) {
+		applied++
+		return true, nil
+	}}}
+	must(t, r.AddResourceType(books))
+	status, body := request(t, serve(t, r), "POST", "/apply-conditions", "service", `{"items":[`+
+		`{"id":"1","resourceRef":["a","gone","a","gone","a"],"resourceType":"book","conditions":{"rule":"COUNT","resourceType":"book"}}]}`)
+	if status != 200 || body != `{"items":[{"id":"1","result":["ALLOW","DENY","ALLOW","DENY","ALLOW"]}]}` || applied != 1 {
+		t.Errorf("status %d, applied %d times: %s", status, applied, body)
+	}
+}
+
+func TestWorkEndsWithTheRequest(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := permissionsregistry.New("library")
+	books, applied := library(nil), 0
+	books.Rules = []core.PermissionRule{{Name: "COUNT", ResourceType: "book", Apply: func(any, json.RawMessage) (bool, error) {
+		applied++
+		cancel()
+		return true, nil
+	}}}
+	must(t, r.AddResourceType(books))
+	router := coretest.NewRouter()
+	r.Mount(router, tokens)
+	req := httptest.NewRequestWithContext(ctx, "POST", "/.well-known/backstage/permissions/apply-conditions", strings.NewReader(
+		`{"items":[{"id":"1","resourceRef":["a","b","c"],"resourceType":"book","conditions":{"rule":"COUNT","resourceType":"book"}}]}`))
+	req.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer service"}}
+	router.ServeHTTP(httptest.NewRecorder(), req)
+	if applied != 1 {
+		t.Errorf("applied to %d resources after the client left", applied)
 	}
 }
 

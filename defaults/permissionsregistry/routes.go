@@ -31,9 +31,10 @@ func (r *Registry) Mount(router core.Router, auth core.HTTPAuthService) {
 		if err != nil {
 			return err
 		}
-		if who.IsUser() && who.Principal.Actor == "" {
+		if who.IsUser() && who.Principal.Actor == "" || who.Principal.Restrictions.Limit() {
 			// Users who could ask directly would learn about resources that
-			// they may not see.
+			// they may not see, and so would services that are held to some
+			// permissions.
 			return apierr.NotAllowed("")
 		}
 		var body applyRequest
@@ -140,7 +141,18 @@ func (r *Registry) applyConditions(ctx context.Context, body applyRequest) (appl
 	answer := applyAnswer{Items: make([]applyResult, 0, len(body.Items))}
 	for _, item := range body.Items {
 		decisions := make([]core.AuthorizeResult, len(item.ResourceRef.list))
+		decided := make(map[string]core.AuthorizeResult, len(item.ResourceRef.list))
 		for i, ref := range item.ResourceRef.list {
+			// A short request can have many refs and many conditions: it is not
+			// worth more work than somebody waits for, and none of it twice.
+			if err := ctx.Err(); err != nil {
+				return applyAnswer{}, err
+			}
+			if decision, again := decided[ref]; again {
+				decisions[i] = decision
+				continue
+			}
+			decided[ref] = core.Denied
 			decisions[i] = core.Denied
 			resource := found[resourceKey{item.ResourceType, ref}]
 			if resource == nil {
@@ -151,7 +163,7 @@ func (r *Registry) applyConditions(ctx context.Context, body applyRequest) (appl
 				return applyAnswer{}, err
 			}
 			if ok {
-				decisions[i] = core.Allowed
+				decisions[i], decided[ref] = core.Allowed, core.Allowed
 			}
 		}
 		result := applyResult{ID: item.ID, Result: decisions}

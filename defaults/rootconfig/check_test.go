@@ -240,3 +240,25 @@ catalog:
 		t.Errorf("list = %s", got)
 	}
 }
+
+// A configuration may have parts for plugins that are not here.
+func TestPrintMasksWhatNoSchemaDescribes(t *testing.T) {
+	t.Parallel()
+	root := layers(t, `
+auth: {providers: {github: {clientId: abc, clientSecret: hunter1}}}
+jenkins: {instances: [{name: a, apiKey: hunter2}], tokens: [hunter3], tokenUrl: "https://x/token"}
+proxy: {target: "http://user:hunter4@host/a", headers: {Authorization: Bearer hunter5}, credentials: true, plain: "http://host:80/a@b"}
+`)
+	var out strings.Builder
+	if err := root.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "hunter") {
+		t.Errorf("a secret is shown:\n%s", out.String())
+	}
+	for _, want := range []string{"clientId: abc #", `clientSecret: "***" #`, `"http://user:***@host/a"`, "credentials: true #", `"http://host:80/a@b"`, "tokenUrl: https://x/token #"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the output lacks %s:\n%s", want, out.String())
+		}
+	}
+}

@@ -81,8 +81,8 @@ func TestSourceErrors(t *testing.T) {
 				"app-config.local.yaml": "x: 1\nx: 2\n",
 			},
 			rootconfig.Options{Env: []string{"APP_CONFIG_a__b=1"}},
-			`app-config.yaml:1: config key "a" refers to the file gone.txt, which does not exist
-app-config.yaml:4: config key "b.c[0]" includes the file gone.yaml, which does not exist
+			`app-config.yaml:1: config key "a" refers to the file gone.txt, which does not exist; create it or correct the path, which is relative to the file that names it
+app-config.yaml:4: config key "b.c[0]" includes the file gone.yaml, which does not exist; create it or correct the path, which is relative to the file that names it
 app-config.local.yaml:2: key "x" is already set in line 1; remove one of the two
 env: the environment variable APP_CONFIG_a__b names no valid key: "a..b" is not one; parts are joined by _, so no part can have one itself`,
 		},
@@ -170,8 +170,8 @@ func TestReferenceErrors(t *testing.T) {
 		"c.txt":       "",
 	}
 	for _, tt := range []struct{ in, want string }{
-		{`{$include: a.yaml#x}`, `b.yaml:1: config key "k" includes a.yaml#x, which includes itself, included from a.yaml:1, included from app-config.yaml:1`},
-		{`{$include: b.yaml#z}`, `b.yaml:2: config key "k" refers to the file gone.txt, which does not exist, included from app-config.yaml:1`},
+		{`{$include: a.yaml#x}`, `b.yaml:1: config key "k" includes a.yaml#x, which includes itself, included from a.yaml:1, included from app-config.yaml:1; remove one of the includes`},
+		{`{$include: b.yaml#z}`, `b.yaml:2: config key "k" refers to the file gone.txt, which does not exist, included from app-config.yaml:1; create it or correct the path, which is relative to the file that names it`},
 		{`{$include: b.yaml#broken}`, `b.yaml:3: config key "k" includes a broken file: broken.yaml:3: is not valid YAML: did not find expected node content while parsing a flow node, included from app-config.yaml:1`},
 		{`{$include: a.yaml#ok.x}`, `app-config.yaml:1: config key "k" includes a.yaml#ok.x, but there is no object at ok of that file`},
 		{`{$include: c.txt}`, `app-config.yaml:1: config key "k" includes c.txt, which is no .yaml, .yml or .json file; use $file to include text`},

@@ -20,7 +20,10 @@ const masked = "***"
 
 // Print writes the merged configuration as YAML: each value with a comment
 // that says where it was written, and secrets as ***. Values that are secret
-// according to the framework are masked even if no schema was set.
+// according to the framework are masked even if no schema was set. A file may
+// also serve plugins that are not here, whose schemas nobody knows: texts
+// whose names tell that they are credentials are masked wherever they stand,
+// and so are passwords within URLs.
 func (r *Root) Print(w io.Writer) error {
 	schema := r.Schema()
 	if schema == nil {
@@ -86,7 +89,7 @@ func (p *printer) entry(head string, n *conftree.Node, path configschema.Path, i
 		}
 	case n.Kind == conftree.Array:
 		p.line(head, "[]", n)
-	case p.secret[path.String()]:
+	case p.secret[path.String()], n.Kind == conftree.String && namesSecret(path):
 		p.line(head, `"`+masked+`"`, n)
 	default:
 		p.line(head, yamlScalar(n), n)
@@ -106,6 +109,22 @@ func (p *printer) line(head, value string, n *conftree.Node) {
 	p.w.WriteByte('\n')
 }
 
+var (
+	secretName  = regexp.MustCompile(`(?i)(secret|token|password|passwd|passphrase|(api|access|private|signing|encryption)[-_]?key|credential|authorization|cookie)s?$`)
+	urlPassword = regexp.MustCompile(`(://[^/?#@\s:]*:)[^/?#@\s]+@`)
+)
+
+// namesSecret reports whether the last name in the path is that of a
+// credential.
+func namesSecret(path configschema.Path) bool {
+	for _, part := range slices.Backward(path) {
+		if name, ok := part.(string); ok {
+			return secretName.MatchString(name)
+		}
+	}
+	return false
+}
+
 func yamlScalar(n *conftree.Node) string {
 	switch n.Kind {
 	case conftree.Bool:
@@ -121,7 +140,7 @@ func yamlScalar(n *conftree.Node) string {
 		}
 		return conftree.FormatNumber(n.Num)
 	case conftree.String:
-		return yamlString(n.Str)
+		return yamlString(urlPassword.ReplaceAllString(n.Str, "${1}"+masked+"@"))
 	default:
 		return "null"
 	}

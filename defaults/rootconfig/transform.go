@@ -160,7 +160,7 @@ func (t *transformer) include(verb string, n *conftree.Node, p place) *conftree.
 	case "$file":
 		text, err := t.files.read(t.ctx, t.files.resolve(p.file, arg.Str))
 		if err != nil {
-			t.fail(p, arg.Pos, err, fmt.Sprintf("refers to the file %s, which %s", arg.Str, why(err)), "")
+			t.fail(p, arg.Pos, err, fmt.Sprintf("refers to the file %s, which %s", arg.Str, why(err)), remedyOf(err))
 			return absent
 		}
 		return conftree.NewString(arg.Pos, strings.TrimRight(string(text), " \t\r\n\v\f"))
@@ -180,7 +180,7 @@ func (t *transformer) includeFile(arg *conftree.Node, p place) *conftree.Node {
 	id := path + "#" + fragment
 	switch {
 	case slices.Contains(p.chain, id):
-		t.fail(p, arg.Pos, nil, fmt.Sprintf("includes %s, which includes itself", arg.Str), "")
+		t.fail(p, arg.Pos, nil, fmt.Sprintf("includes %s, which includes itself", arg.Str), "remove one of the includes")
 		return nil
 	case len(p.chain) >= maxIncludes:
 		t.fail(p, arg.Pos, nil, fmt.Sprintf("includes files that include files deeper than %d levels", maxIncludes), "")
@@ -194,7 +194,7 @@ func (t *transformer) includeFile(arg *conftree.Node, p place) *conftree.Node {
 	}
 	data, err := t.files.read(t.ctx, path)
 	if err != nil {
-		t.fail(p, arg.Pos, err, fmt.Sprintf("includes the file %s, which %s", target, why(err)), "")
+		t.fail(p, arg.Pos, err, fmt.Sprintf("includes the file %s, which %s", target, why(err)), remedyOf(err))
 		return nil
 	}
 	n, err := conftree.ParseYAML(filepath.Base(path), data)
@@ -233,6 +233,14 @@ func (t *transformer) includeFile(arg *conftree.Node, p place) *conftree.Node {
 		return conftree.NewAbsent(arg.Pos, fmt.Sprintf("%s has no value", arg.Str))
 	}
 	return t.transform(n, inner)
+}
+
+// remedyOf says what to do about a file that cannot be read.
+func remedyOf(err error) string {
+	if missingFile(err) {
+		return "create it or correct the path, which is relative to the file that names it"
+	}
+	return ""
 }
 
 // why says in few words why a file cannot be read.

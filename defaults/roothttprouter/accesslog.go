@@ -4,10 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	neturl "net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/flytower/flytower/internal/redact"
 )
 
 // logRequest writes the line of a finished request. Values of query
@@ -18,13 +19,14 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 	}
 	const iso = "2006-01-02T15:04:05.000Z"
 	date := now.UTC().Format(iso)
-	url := maskQuery(original)
-	agent := r.Header.Get("User-Agent")
+	url := clip(redact.Query(original))
+	method := clip(r.Method)
+	agent := clip(r.Header.Get("User-Agent"))
 	referrer := r.Header.Get("Referer")
 	if referrer == "" {
 		referrer = r.Header.Get("Referrer")
 	}
-	referrer = maskQuery(referrer)
+	referrer = clip(redact.Query(referrer))
 	length := w.Header().Get("Content-Length")
 	version := strconv.Itoa(r.ProtoMajor) + "." + strconv.Itoa(r.ProtoMinor)
 
@@ -32,7 +34,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 	line = append(line, '[')
 	line = append(line, date...)
 	line = append(line, `] "`...)
-	line = append(line, r.Method...)
+	line = append(line, method...)
 	line = append(line, ' ')
 	line = append(line, url...)
 	line = append(line, " HTTP/"...)
@@ -49,7 +51,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 
 	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs,
-		slog.String("type", "incomingRequest"), slog.String("date", date), slog.String("method", r.Method),
+		slog.String("type", "incomingRequest"), slog.String("date", date), slog.String("method", method),
 		slog.String("url", url), slog.Int("status", w.status), slog.String("httpVersion", version))
 	if agent != "" {
 		attrs = append(attrs, slog.String("userAgent", agent))
@@ -63,53 +65,19 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 	log.LogAttrs(ctx, slog.LevelInfo, string(line), attrs...)
 }
 
+// maxLogged bounds what a client can put into one field of a line, in bytes.
+const maxLogged = 4096
+
+func clip(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
+}
+
 func or(s, absent string) string {
 	if s == "" {
 		return absent
 	}
 	return s
-}
-
-// secretNames are parts of the names of query parameters whose values are
-// credentials.
-var secretNames = []string{"token", "secret", "password", "passwd", "apikey", "api_key", "api-key", "signature", "credential", "assertion"}
-
-// secretParameters are whole names, which would match too much as parts.
-var secretParameters = []string{"code", "state", "sig", "key", "auth", "jwt", "session"}
-
-// maskQuery replaces the values of secret parameters by "***".
-func maskQuery(url string) string {
-	path, query, ok := strings.Cut(url, "?")
-	if !ok {
-		return url
-	}
-	masked := false
-	parts := strings.Split(query, "&")
-	for i, part := range parts {
-		if name, value, ok := strings.Cut(part, "="); ok && value != "" && isSecretParameter(name) {
-			parts[i], masked = name+"=***", true
-		}
-	}
-	if !masked {
-		return url
-	}
-	return path + "?" + strings.Join(parts, "&")
-}
-
-func isSecretParameter(name string) bool {
-	if d, err := neturl.QueryUnescape(name); err == nil {
-		name = d
-	}
-	name = strings.ToLower(name)
-	for _, s := range secretParameters {
-		if name == s {
-			return true
-		}
-	}
-	for _, s := range secretNames {
-		if strings.Contains(name, s) {
-			return true
-		}
-	}
-	return false
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,6 +259,9 @@ func TestDevelopmentCertificate(t *testing.T) {
 	}
 	if cert.Subject.CommonName != "dev-cert" || time.Until(cert.NotAfter) < 29*24*time.Hour {
 		t.Errorf("subject %s, until %s", cert.Subject, cert.NotAfter)
+	}
+	if cert.IsCA || cert.KeyUsage&x509.KeyUsageCertSign != 0 || !slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
+		t.Errorf("the key can be used for other things than this server: CA %t, usage %b, %v", cert.IsCA, cert.KeyUsage, cert.ExtKeyUsage)
 	}
 	path := filepath.Join(dir, ".dev-cert.pem")
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {

@@ -12,7 +12,7 @@
 //  5. the health routes, /.backstage/health/v1/{liveness,readiness,detail},
 //  6. the rate limit (backend.rateLimit),
 //  7. what is mounted with Use; a path outside of /api that nothing is mounted
-//     at goes to the index, the plugin "app".
+//     at goes to the index: the plugin "app", or else the status page.
 //
 // # Entity tags and buffering
 //

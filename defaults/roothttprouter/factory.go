@@ -17,7 +17,7 @@ var Factory = NewFactory()
 type Option func(*options)
 
 type options struct {
-	index         string
+	index         []string
 	drainTimeout  time.Duration
 	shutdownDelay time.Duration
 	cacheDir      string
@@ -26,13 +26,14 @@ type options struct {
 }
 
 func defaultOptions() options {
-	return options{index: "/api/app", drainTimeout: 10 * time.Second, cacheDir: "."}
+	return options{index: []string{"/api/app", "/.flytower/status"}, drainTimeout: 10 * time.Second, cacheDir: "."}
 }
 
-// WithIndex sets the mount that gets the requests outside of /api that
-// nothing is mounted for, with their URL as it is. The default is "/api/app";
-// "" is none.
-func WithIndex(path string) Option { return func(o *options) { o.index = path } }
+// WithIndex sets the mounts that get the requests outside of /api that nothing
+// is mounted for, with their URL as it is: the first of them that is mounted.
+// The default is "/api/app", the frontend, and then "/.flytower/status", the
+// status page. "" is none.
+func WithIndex(paths ...string) Option { return func(o *options) { o.index = paths } }
 
 // WithDrainTimeout sets how long a stop waits for requests to end, after the
 // delay of backend.lifecycle.serverShutdownDelay. The default is 10 seconds.

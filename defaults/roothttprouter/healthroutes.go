@@ -3,12 +3,11 @@ package roothttprouter
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
-	"github.com/flytower/flytower/internal/ratelimit"
+	"github.com/flytower/flytower/internal/thismachine"
 )
 
 const (
@@ -79,7 +78,7 @@ func (h *healthRoutes) serve(w http.ResponseWriter, r *http.Request) bool {
 	case "readiness":
 		result = h.service.Readiness(r.Context())
 	case "detail":
-		if h.detail == "off" || h.detail == "loopback" && !fromThisMachine(r) {
+		if h.detail == "off" || h.detail == "loopback" && !thismachine.AsksOutsidePages(r) {
 			w.WriteHeader(http.StatusNotFound)
 			return true
 		}
@@ -97,28 +96,4 @@ func (h *healthRoutes) serve(w http.ResponseWriter, r *http.Request) bool {
 	}
 	apierr.WriteJSON(w, result.Status, result.Payload)
 	return true
-}
-
-// fromThisMachine reports whether the request was made on this machine and
-// for it: a proxy on the same machine passes on requests of others.
-func fromThisMachine(r *http.Request) bool {
-	a, ok := ratelimit.Address(r)
-	if !ok || !a.IsLoopback() {
-		return false
-	}
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via", "Origin", "Referer"} {
-		if r.Header[name] != nil {
-			return false
-		}
-	}
-	host := r.Host
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		host = host[:i]
-	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	hostAddr, err := netip.ParseAddr(host)
-	return err == nil && hostAddr.IsLoopback()
 }

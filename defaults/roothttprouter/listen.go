@@ -105,7 +105,11 @@ func listen(ctx context.Context, c core.Config, a address) (net.Listener, error)
 	if err == nil {
 		return l, nil
 	}
-	e := &core.ConfigError{Key: c.Path(listenKey), Position: c.Position(listenKey), Err: err}
+	key := listenKey
+	if c.Has(listenKey + ".port") {
+		key += ".port"
+	}
+	e := &core.ConfigError{Key: c.Path(key), Position: c.Position(key), Err: err}
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -115,6 +119,9 @@ func listen(ctx context.Context, c core.Config, a address) (net.Listener, error)
 		e.Problem = fmt.Sprintf("asks for %s, which this process may not use", a)
 		e.Remedy = "choose a port above 1023"
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &dns):
+		if c.Has(listenKey + ".host") {
+			e.Key, e.Position = c.Path(listenKey+".host"), c.Position(listenKey+".host")
+		}
 		e.Problem = fmt.Sprintf("asks for %s, which is no address of this machine", a)
 		e.Remedy = "leave the host out to listen on all addresses"
 	default:

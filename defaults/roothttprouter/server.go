@@ -174,7 +174,9 @@ func (s *Server) start(secure bool, closeStore func()) error {
 		IdleTimeout:    s.limits.keepAlive + time.Second,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       log.New(serverLog{s.Log}, "", 0),
-		ConnContext:    s.connContext,
+		// "OPTIONS *" takes the way of every request: it is limited and logged.
+		DisableGeneralOptionsHandler: true,
+		ConnContext:                  s.connContext,
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -367,10 +369,12 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		m.handler.ServeHTTP(w, m.strip(r, rest))
 		return
 	}
-	if s.index != "" && !belowAPI(path) {
-		if h, ok := s.mounts.get(s.index); ok {
-			h.ServeHTTP(w, r)
-			return
+	if !belowAPI(path) {
+		for _, index := range s.index {
+			if h, ok := s.mounts.get(index); ok {
+				h.ServeHTTP(w, r)
+				return
+			}
 		}
 	}
 	w.WriteHeader(http.StatusNotFound)

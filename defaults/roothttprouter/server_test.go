@@ -480,10 +480,14 @@ func TestRequestLog(t *testing.T) {
 	s := start(t, "backend:\n")
 	s.mount("/x", func(w http.ResponseWriter, r *http.Request) { apierr.WriteJSON(w, 201, "hi") })
 	s.do("GET", "/x/y?a=1&access_token=hunter2&code=hunter3", "User-Agent: tester", "Referer: http://r.test/?token=hunter4")
+	s.do("GET", "/x/long?q="+strings.Repeat("a", 200<<10))
 	if err := s.backend.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	log := s.log.String()
+	if i := strings.Index(log, "/x/long"); i < 0 || len(log) > 40<<10 {
+		t.Errorf("a long request fills the log: %d bytes", len(log))
+	}
 	for _, want := range []string{
 		`\"GET /x/y?a=1&access_token=***&code=*** HTTP/1.1\" 201 4 \"http://r.test/?token=***\" \"tester\"`,
 		`"service":"rootHttpRouter"`, `"type":"incomingRequest"`, `"method":"GET"`, `"url":"/x/y?a=1&access_token=***&code=***"`,

@@ -356,4 +356,7 @@ func TestUnusualRequestTargets(t *testing.T) {
 			t.Errorf("%s: %q, want the body %q", target, got, want)
 		}
 	}
+	if got := s.raw("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 404") || !strings.Contains(got, "X-Content-Type-Options") {
+		t.Errorf("a request for the server takes another way: %q", got)
+	}
 }

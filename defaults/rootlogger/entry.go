@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/flytower/flytower/backend"
 )
@@ -334,6 +335,36 @@ func printable(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// escapeControls writes the control characters that JSON leaves alone (DEL and
+// those of Latin-1, some of which steer terminals) as escapes, and bytes that
+// are no UTF-8 as U+FFFD. It returns line itself if there are none.
+func escapeControls(line []byte) []byte {
+	var out []byte
+	done := 0
+	for i := 0; i < len(line); {
+		if line[i] < 0x7f {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(line[i:])
+		bad := r == utf8.RuneError && n == 1
+		if bad || r <= 0x9f {
+			out = append(out, line[done:i]...)
+			if bad {
+				out = append(out, "\uFFFD"...)
+			} else {
+				out = fmt.Appendf(out, `\u%04x`, r)
+			}
+			done = i + n
+		}
+		i += n
+	}
+	if done == 0 {
+		return line
+	}
+	return append(out, line[done:]...)
 }
 
 func levelColor(l slog.Level) string {

@@ -82,6 +82,6 @@ func (h *handler) Handle(_ context.Context, record slog.Record) error {
 	} else {
 		line = e.text(h.state.color)
 	}
-	_, err := h.state.out.Write(h.state.redactor.Redact(line))
+	_, err := h.state.out.Write(escapeControls(h.state.redactor.Redact(line)))
 	return err
 }

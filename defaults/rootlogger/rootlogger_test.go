@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -109,6 +111,32 @@ func TestJSON(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What clients send must not steer the terminal on which a log is read, nor
+// begin a line.
+func TestControlCharacters(t *testing.T) {
+	t.Parallel()
+	const hostile = "a\u009b31m\x7f\x1b[2J\nb\x9bc"
+	for name, format := range map[string]rootlogger.Format{"text": rootlogger.Text, "json": rootlogger.JSON} {
+		out := &buffer{}
+		log := rootlogger.New(rootlogger.Options{Writer: out, Format: format, Getenv: env()})
+		log.Info(hostile, "url", hostile, "one", strings.ReplaceAll(hostile, "\n", ""), "group", map[string]any{"k": hostile}, "bytes", []string{hostile})
+		line := out.take()
+		for _, r := range line {
+			if r != '\n' && unicode.IsControl(r) {
+				t.Errorf("%s: %q in %q", name, r, line)
+			}
+		}
+		if !utf8.ValidString(line) || !strings.Contains(line, `\u009b`) {
+			t.Errorf("%s: %q", name, line)
+		}
+		for i, l := range strings.Split(strings.TrimSuffix(line, "\n"), "\n") {
+			if i > 0 && !strings.HasPrefix(l, "  ") {
+				t.Errorf("%s: a value begins a line: %q", name, l)
+			}
+		}
 	}
 }
 

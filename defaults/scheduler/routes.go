@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/core"
 )
 
 // Authorize decides whether a request may do something with the tasks of a
@@ -14,7 +15,8 @@ import (
 type Authorize func(r *http.Request, action, task string) error
 
 // WithAuthorize limits who may use the routes; by default every user and
-// service may.
+// service may, except that an external service which is held to some
+// permissions may only list.
 func WithAuthorize(a Authorize) Option { return func(o *options) { o.authorize = a } }
 
 const base = "/.backstage/scheduler/v1/tasks"
@@ -52,10 +54,17 @@ func (s *scheduler) routes() {
 }
 
 func (s *scheduler) may(r *http.Request, action, task string) error {
-	if s.authorize == nil {
+	if s.authorize != nil {
+		return s.authorize(r, action, task)
+	}
+	if s.HTTPAuth == nil || action == "list" {
 		return nil
 	}
-	return s.authorize(r, action, task)
+	who, err := s.HTTPAuth.Credentials(r, core.Allow{})
+	if err == nil && who.Principal.Restrictions.Limit() {
+		err = apierr.NotAllowed("the access of %s is restricted to permissions, and none is for tasks", who.Principal.Subject)
+	}
+	return err
 }
 
 // state is a task on the wire.

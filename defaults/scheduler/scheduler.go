@@ -17,13 +17,15 @@ import (
 	"github.com/flytower/flytower/core"
 )
 
-// Dependencies are what a scheduler needs. Router, Meter and Tracer may be nil.
+// Dependencies are what a scheduler needs. Router, HTTPAuth, Meter and Tracer
+// may be nil.
 type Dependencies struct {
 	Plugin    string
 	Database  core.DatabaseService
 	Logger    *slog.Logger
 	Lifecycle backend.Lifecycle
 	Router    core.Router
+	HTTPAuth  core.HTTPAuthService
 	Meter     metric.Meter
 	Tracer    trace.Tracer
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/defaults/scheduler"
+	"github.com/flytower/flytower/internal/coretest"
 	"github.com/flytower/flytower/internal/testdb"
 )
 
@@ -559,5 +560,39 @@ func TestAuthorize(t *testing.T) {
 	}
 	if rec := in.request(t, "GET", ""); rec.Code != 200 {
 		t.Errorf("list: %d", rec.Code)
+	}
+}
+
+// A token for some permissions must not run tasks, which none of them is for.
+func TestRestrictedServicesOnlyList(t *testing.T) {
+	t.Parallel()
+	in := &instance{life: newLife(), mux: http.NewServeMux()}
+	t.Cleanup(in.life.stop)
+	var err error
+	in.SchedulerService, err = scheduler.New(scheduler.Dependencies{
+		Plugin: "catalog", Database: closed{}, Logger: slog.New(slog.DiscardHandler), Lifecycle: in.life, Router: router{mux: in.mux},
+		HTTPAuth: coretest.Tokens{
+			"free":       core.ServiceCredentials("external:a", core.NewToken("free"), &core.AccessRestrictions{}, []string{}),
+			"restricted": core.ServiceCredentials("external:b", core.NewToken("restricted"), &core.AccessRestrictions{PermissionActions: []string{"read"}}, []string{}),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.schedule(t, "a", core.Schedule{Frequency: manual.Frequency, Local: true}, func(context.Context, core.TaskRun) error { return nil })
+	for _, tt := range []struct {
+		token, method, path string
+		want                int
+	}{
+		{"restricted", "POST", "/a/trigger", 403}, {"restricted", "POST", "/a/cancel", 403}, {"restricted", "GET", "", 200},
+		{"free", "POST", "/a/cancel", 409}, {"free", "GET", "", 200},
+	} {
+		rec := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(t.Context(), tt.method, "/.backstage/scheduler/v1/tasks"+tt.path, nil)
+		r.Header.Set("Authorization", "Bearer "+tt.token)
+		in.mux.ServeHTTP(rec, r)
+		if rec.Code != tt.want {
+			t.Errorf("%+v: %d %s", tt, rec.Code, rec.Body)
+		}
 	}
 }

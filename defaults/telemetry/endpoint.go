@@ -5,14 +5,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/thismachine"
 )
 
 // DefaultPath is where metrics are shown.
@@ -50,15 +49,15 @@ var EndpointFactory = backend.NewRootServiceFactory(MetricsEndpoint, func(env *b
 
 // Protect lets requests through to next: all if open is set, otherwise those
 // that bear the token, unless it is empty, and those that come straight from
-// the same machine. A request that a proxy passed on says so in its headers,
-// and is not taken for one from the same machine.
+// the same machine. A request that a proxy passed on, or a web page of another
+// origin had a browser send, is not taken for one from the same machine.
 func Protect(next http.Handler, open bool, token core.Token) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			w.Header().Set("Allow", "GET, HEAD")
 			w.WriteHeader(http.StatusMethodNotAllowed)
-		case open || fromHere(r) || bears(r, token):
+		case open || thismachine.AsksOutsidePages(r) || bears(r, token):
 			next.ServeHTTP(w, r)
 		default:
 			apierr.Write(w, r, apierr.NotAllowed("metrics are shown to the same machine only; set backend.telemetry.metrics.token, or access to open"), "")
@@ -73,18 +72,4 @@ func bears(r *http.Request, token core.Token) bool {
 	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	want, got := sha256.Sum256([]byte(token.Reveal())), sha256.Sum256([]byte(strings.TrimSpace(given)))
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(want[:], got[:]) == 1
-}
-
-func fromHere(r *http.Request) bool {
-	for _, header := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
-		if r.Header.Get(header) != "" {
-			return false
-		}
-	}
-	host, port, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil || port == "0" { // no connection has this port: the address was made up
-		return false
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.Unmap().IsLoopback()
 }

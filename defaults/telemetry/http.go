@@ -14,6 +14,8 @@ import (
 // come over the network and those from other plugins of the process: how many
 // there are at the moment (http.server.active_requests) and how long they
 // took (http.server.request.duration), by plugin, method, route and status.
+// Handlers that measure themselves, as the routers of plugins do, are left as
+// they are.
 var MeasureHTTP = backend.DecorateRoot(core.RootHTTPRouter, func(env *backend.RootEnv, inner func() core.HTTPRoot) backend.MakeFunc[core.HTTPRoot] {
 	telemetry := core.Telemetry.From(env)
 	return func(context.Context) (core.HTTPRoot, error) {
@@ -33,8 +35,19 @@ type measuredRoot struct {
 
 // Use mounts the measured handler.
 func (m *measuredRoot) Use(path string, h http.Handler) error {
-	if plugin, ok := strings.CutPrefix(path, "/api/"); ok {
-		h = m.instruments.Middleware(plugin)(h)
+	self, _ := h.(interface{ MeasuresItself() bool })
+	if plugin, ok := strings.CutPrefix(path, "/api/"); ok && (self == nil || !self.MeasuresItself()) {
+		h = &measured{m.instruments.Middleware(plugin)(h), h}
 	}
 	return m.HTTPRoot.Use(path, h)
 }
+
+// measured is a handler that tells which one it measures, which may know its
+// routes.
+type measured struct {
+	http.Handler
+	inner http.Handler
+}
+
+// Unwrap returns the handler that is measured.
+func (m *measured) Unwrap() http.Handler { return m.inner }

@@ -89,16 +89,18 @@ func TestProtect(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("page")) })
 	token := core.NewToken("s3cret")
 	for _, tc := range []struct {
-		name, remote, header, value, method string
-		open                                bool
-		token                               core.Token
-		want                                int
+		name, remote, host, header, value, method string
+		open                                      bool
+		token                                     core.Token
+		want                                      int
 	}{
 		{name: "same machine", remote: "127.0.0.1:1", want: 200},
 		{name: "same machine, IPv6", remote: "[::1]:1", want: 200},
 		{name: "same machine, mapped", remote: "[::ffff:127.0.0.1]:1", want: 200},
 		{name: "no address", remote: "", want: 403},
 		{name: "in memory", remote: "127.0.0.1:0", want: 403},
+		{name: "a name that was rebound", remote: "127.0.0.1:1", host: "rebound.evil.test", want: 403},
+		{name: "a page of another origin", remote: "127.0.0.1:1", header: "Origin", value: "http://evil.test", want: 403},
 		{name: "elsewhere", remote: "10.0.0.1:1", want: 403},
 		{name: "elsewhere, open", remote: "10.0.0.1:1", open: true, want: 200},
 		{name: "through a proxy", remote: "127.0.0.1:1", header: "X-Forwarded-For", value: "127.0.0.1", want: 403},
@@ -116,7 +118,10 @@ func TestProtect(t *testing.T) {
 				method = tc.method
 			}
 			r := httptest.NewRequest(method, "/metrics", nil)
-			r.RemoteAddr = tc.remote
+			r.RemoteAddr, r.Host = tc.remote, "localhost:7007"
+			if tc.host != "" {
+				r.Host = tc.host
+			}
 			if tc.header != "" {
 				r.Header.Set(tc.header, tc.value)
 			}

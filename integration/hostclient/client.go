@@ -154,14 +154,15 @@ func New(o Options) *Client {
 // Close closes idle connections. Requests must have ended.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// CredentialID returns a short name for a secret, from which the secret
-// cannot be found; "" for "".
+// CredentialID returns a name for a secret, from which neither the secret nor
+// another one of the same name can be found: answers are shared by it. It is
+// "" for "".
 func CredentialID(secret string) string {
 	if secret == "" {
 		return ""
 	}
 	sum := sha256.Sum256([]byte("flytower credential\x00" + secret))
-	return hex.EncodeToString(sum[:6])
+	return hex.EncodeToString(sum[:16])
 }
 
 // Request is a request to a host.

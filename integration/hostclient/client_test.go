@@ -527,7 +527,7 @@ func TestBodiesAreBounded(t *testing.T) {
 func TestCredentialIDHidesTheSecret(t *testing.T) {
 	t.Parallel()
 	a, b := hostclient.CredentialID("ghp_a"), hostclient.CredentialID("ghp_b")
-	if a == b || len(a) != 12 || strings.Contains(a, "ghp") || hostclient.CredentialID("") != "" {
+	if a == b || len(a) != 32 || strings.Contains(a, "ghp") || hostclient.CredentialID("") != "" {
 		t.Errorf("%q, %q", a, b)
 	}
 }

@@ -4,9 +4,9 @@
 //		answer.Error(log, w, r, err)
 //	}
 //
-// A client error goes to the client alone. A server error is logged too; if
-// it carries no wire name, the client is not shown its text but an id under
-// which the log has it.
+// A client error goes to the client alone. A server error is logged too; of
+// what carries no wire name in it, the client is not shown the text but an id
+// under which the log has it.
 package answer
 
 import (
@@ -41,12 +41,8 @@ func Error(log *slog.Logger, w http.ResponseWriter, r *http.Request, err error) 
 	status := apierr.Status(err)
 	logID := ""
 	if status >= http.StatusInternalServerError {
-		var e *apierr.Error
-		args := []any{"type", "errorHandler", "method", r.Method, "path", r.URL.Path, "error", err}
-		if !errors.As(err, &e) {
-			logID = NewLogID()
-			args = append(args, "logId", logID)
-		}
+		logID = NewLogID()
+		args := []any{"type", "errorHandler", "method", r.Method, "path", r.URL.Path, "error", err, "logId", logID}
 		if r.Context().Err() != nil {
 			// The client went away and this is most likely the echo of it.
 			log.DebugContext(r.Context(), "Request ended by the client", args...)

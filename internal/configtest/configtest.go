@@ -35,15 +35,15 @@ func Live(t testing.TB, text string) (config core.ConfigRoot, update func(text s
 
 func layer(t testing.TB, text string) rootconfig.Layer {
 	t.Helper()
-	l, err := rootconfig.Parse("app-config.yaml", outdent(text))
+	l, err := rootconfig.Parse("app-config.yaml", Outdent(text))
 	if err != nil {
 		t.Fatalf("parse the test configuration: %v", err)
 	}
 	return l
 }
 
-// outdent removes the tabs that all lines begin with.
-func outdent(text string) string {
+// Outdent removes the tabs that all lines begin with.
+func Outdent(text string) string {
 	lines := strings.Split(text, "\n")
 	common := -1
 	for _, line := range lines {

@@ -100,7 +100,6 @@ func start(t *testing.T, features ...backend.Feature) (b *backend.Backend, url s
 		Args: []string{}, Env: []string{}, FS: fstest.MapFS{"app-config.yaml": {Data: []byte(appConfig)}},
 		Schemas: slices.Collect(maps.Values(schemas())),
 	}))
-	b.Add(telemetry.MeasureHTTP)
 	b.Add(features...)
 	if err := b.Start(t.Context()); err != nil {
 		t.Fatal(err)

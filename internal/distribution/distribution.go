@@ -9,6 +9,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/command"
 	"github.com/flytower/flytower/defaults/telemetry/otlp"
+	"github.com/flytower/flytower/internal/exampledata"
 	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
 	catalogmodulescaffolderentitymodel "github.com/flytower/flytower/plugins/catalog-backend-module-scaffolder-entity-model"
 	gatewaybackend "github.com/flytower/flytower/plugins/gateway-backend"
@@ -31,7 +32,8 @@ var exampleConfig string
 // where there is no configuration.
 func Example() *command.Example {
 	return &command.Example{
-		Config: exampleConfig,
+		Config:   exampleConfig,
+		Features: []backend.Feature{exampledata.Module},
 		Notice: `There is no app-config.yaml here: starting with an example configuration and
 example data in memory. Nothing is kept when it stops. Try:
 

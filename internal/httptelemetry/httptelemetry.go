@@ -91,8 +91,12 @@ const pluginAttribute = "backstage.plugin.id"
 
 // Begin measures the answer to r by a plugin ("" for the server itself). The
 // request that it returns goes on to the handler; end is called, once, with
-// the status of the answer.
+// the status of the answer. A request that is measured already, by what stands
+// around the caller, is not counted again.
 func (h *HTTP) Begin(r *http.Request, plugin string) (measured *http.Request, end func(status int)) {
+	if _, again := r.Context().Value(routeKey{}).(*atomic.Pointer[string]); again {
+		return r, func(int) {}
+	}
 	began := h.now()
 	method := attribute.String("http.request.method", knownMethod(r.Method))
 	labels := []attribute.KeyValue{method}
@@ -101,7 +105,7 @@ func (h *HTTP) Begin(r *http.Request, plugin string) (measured *http.Request, en
 	}
 	route := &atomic.Pointer[string]{}
 	ctx := context.WithValue(h.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header)), routeKey{}, route)
-	ctx, span := h.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(labels...))
+	ctx, span := h.tracer.Start(ctx, spanName(r.Method), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(labels...))
 	active := metric.WithAttributes(labels...)
 	h.active.Add(ctx, 1, active)
 	return r.WithContext(ctx), func(status int) {
@@ -109,7 +113,7 @@ func (h *HTTP) Begin(r *http.Request, plugin string) (measured *http.Request, en
 		labels := append(labels[:len(labels):len(labels)], attribute.Int("http.response.status_code", status))
 		if name := route.Load(); name != nil {
 			labels = append(labels, attribute.String("http.route", *name))
-			span.SetName(r.Method + " " + *name)
+			span.SetName(spanName(r.Method) + " " + *name)
 		}
 		if status >= http.StatusInternalServerError {
 			labels = append(labels, attribute.String("error.type", strconv.Itoa(status)))
@@ -201,7 +205,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	labels := []attribute.KeyValue{
 		attribute.String("http.request.method", knownMethod(r.Method)), attribute.String("server.address", r.URL.Hostname()),
 	}
-	ctx, span := t.http.tracer.Start(r.Context(), r.Method, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(labels...))
+	ctx, span := t.http.tracer.Start(r.Context(), spanName(r.Method), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(labels...))
 	defer span.End()
 	sent := r.Clone(ctx) // a transport must not change the request
 	t.http.propagator.Inject(ctx, propagation.HeaderCarrier(sent.Header))
@@ -219,6 +223,15 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	span.SetAttributes(labels...)
 	t.http.sent.Record(ctx, t.http.now().Sub(began).Seconds(), metric.WithAttributes(labels...))
 	return resp, err
+}
+
+// spanName returns how a span of a request begins; clients may invent
+// methods, and there must be an end of names.
+func spanName(method string) string {
+	if method = knownMethod(method); method == "_OTHER" {
+		return "HTTP"
+	}
+	return method
 }
 
 // knownMethod bounds the number of methods.

@@ -131,12 +131,32 @@ func TestTraceGoesOn(t *testing.T) {
 	}
 }
 
+func TestNestedMeasurementsCountOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	inner := f.Middleware("x")(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		httptelemetry.SetRoute(r.Context(), "/things/{id}")
+	}))
+	f.Middleware("x")(inner).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/things/1", nil))
+	if diff := cmp.Diff([]string{"backstage.plugin.id=x http.request.method=GET http.response.status_code=200 http.route=/things/{id}"}, f.durations(t, "http.server.request.duration")); diff != "" {
+		t.Errorf("served (-want +got):\n%s", diff)
+	}
+	if spans := f.spans.GetSpans(); len(spans) != 1 || spans[0].Name != "GET /things/{id}" {
+		t.Errorf("spans %v", spans)
+	}
+}
+
 func TestUnknownMethodsAreOne(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	for _, method := range []string{"BREW", "WHEN"} {
 		_, end := f.Begin(httptest.NewRequest(method, "/", nil), "")
 		end(404)
+	}
+	for _, span := range f.spans.GetSpans() {
+		if span.Name != "HTTP" {
+			t.Errorf("a client chose the name %q", span.Name)
+		}
 	}
 	if diff := cmp.Diff([]string{"http.request.method=_OTHER http.response.status_code=404"}, f.durations(t, "http.server.request.duration")); diff != "" {
 		t.Errorf("served (-want +got):\n%s", diff)

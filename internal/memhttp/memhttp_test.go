@@ -329,6 +329,23 @@ func TestContextValuesStayWithTheClient(t *testing.T) {
 	}
 }
 
+// What looks at addresses, such as a rate limit or a page for this machine,
+// must not take a request of another plugin for one of a local client.
+func TestThereIsNoAddress(t *testing.T) {
+	t.Parallel()
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://peer/", nil)
+	resp, err := memory(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%q", r.RemoteAddr)
+	}), nil)(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, _ := io.ReadAll(resp.Body); string(b) != `""` {
+		t.Errorf("the handler sees the address %s", b)
+	}
+}
+
 func TestCloseEndsHandlers(t *testing.T) {
 	t.Parallel()
 	tr := memhttp.New(nil)

@@ -163,7 +163,9 @@ func serverRequest(ctx context.Context, req *http.Request, body io.ReadCloser) *
 	r := (&http.Request{
 		Method: req.Method, URL: &u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: req.Header.Clone(), Body: body, ContentLength: req.ContentLength,
-		Host: req.Host, RemoteAddr: "127.0.0.1:0", RequestURI: u.RequestURI(),
+		// There is no RemoteAddr: whoever counts or trusts addresses must not
+		// take this for a client of this machine.
+		Host: req.Host, RequestURI: u.RequestURI(),
 	}).WithContext(ctx)
 	if r.Method == "" {
 		r.Method = http.MethodGet

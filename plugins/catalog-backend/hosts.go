@@ -27,6 +27,9 @@ func sameRepository(hosts *integration.Hosts) processors.SameRepository {
 
 func editURL(hosts *integration.Hosts) processors.EditURL {
 	return func(u string) (string, bool) {
+		if _, known := hosts.Kind(u); !known {
+			return "", false
+		}
 		edit, err := hosts.EditURL(u)
 		return edit, err == nil
 	}

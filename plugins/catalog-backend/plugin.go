@@ -12,10 +12,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/integration"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/actions"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/api"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/locations"
@@ -52,6 +54,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		httpAuth      = core.HTTPAuth.From(env)
 		authorizer    = core.Permissions.From(env)
 		authorization = core.PermissionsRegistry.From(env)
+		published     = core.ActionsRegistry.From(env)
+		peers         = core.PluginClient.From(env)
 	)
 	extensions := newExtensions()
 	catalognode.Processing.Offer(env, extensions)
@@ -75,6 +79,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
 			return err
+		}
+		if n, err := locations.Import(ctx, database()); err != nil {
+			return err
+		} else if n > 0 {
+			log().InfoContext(ctx, "took over the registered locations of the Backstage backend that had this database", "locations", n)
 		}
 		woken := make(chan struct{}, 1)
 		state := store.New(database(), store.Options{Wake: func() {
@@ -109,7 +118,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		announce := announcer{events: events(), log: log(), handlers: extensions.handlers}
+		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
 			Fingerprint: settings.fingerprint(chain), Observe: observe, OnErrors: announce.errors, OnConflict: announce.conflict,
@@ -118,6 +127,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
 			log().ErrorContext(ctx, "the changed catalog.locations could not be applied; the old ones stay", "error", err)
 		})
+		if err := lifecycle().OnStop("follow catalog.locations no longer", configured.Close); err != nil {
+			return err
+		}
 		reader := read.New(database())
 		if err := permissions.Register(authorization(), reader); err != nil {
 			return err
@@ -128,6 +140,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
 		handler.Register(router())
+		if err := actions.Register(published(), actions.Catalog{Peers: peers()}); err != nil {
+			return err
+		}
 
 		providers := settings.providers(extensions.providers, registered, configured)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {

@@ -177,7 +177,7 @@ const keptChanges = 1_000_000
 func housekeeping(ctx context.Context, scheduler core.SchedulerService, state *store.Store, s settings) error {
 	return scheduler.Schedule(ctx, core.Task{
 		ID:       "catalog_orphan_cleanup",
-		Schedule: core.Schedule{Frequency: core.Frequency{Every: orphanAge}, Timeout: 24 * time.Second, InitialDelay: orphanAge},
+		Schedule: core.Schedule{Frequency: core.Frequency{Every: orphanAge}, Timeout: 24 * time.Second},
 		Run: func(ctx context.Context, _ core.TaskRun) error {
 			if !s.keepOrphans {
 				if _, err := state.RemoveOrphans(ctx, orphanAge); err != nil {

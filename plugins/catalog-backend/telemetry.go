@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -60,11 +61,16 @@ type announcer struct {
 	events   core.EventsService
 	log      *slog.Logger
 	handlers []func(context.Context, catalognode.ProcessingError)
+	turn     *sync.Mutex // handlers are called one at a time
 }
 
-func (a announcer) errors(ctx context.Context, e catalognode.ProcessingError, location string) {
-	for _, handle := range a.handlers {
-		handle(ctx, e)
+func (a announcer) errors(ctx context.Context, e catalognode.ProcessingError, location string, news bool) {
+	if news && len(a.handlers) > 0 {
+		a.turn.Lock()
+		defer a.turn.Unlock()
+		for _, handle := range a.handlers {
+			handle(ctx, e)
+		}
 	}
 	list := make([]map[string]any, len(e.Errors))
 	for i, err := range e.Errors {

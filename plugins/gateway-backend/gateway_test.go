@@ -3,6 +3,7 @@ package gatewaybackend_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/defaults/auth"
@@ -145,6 +147,8 @@ func TestRequestsPassAsTheyAre(t *testing.T) {
 	h.Del("Flytower-Gateway-Via")
 	want := req.Header.Clone()
 	want.Set("Content-Length", "4")
+	// Targets that trust the gateway take the last one for the client.
+	want.Set("X-Forwarded-For", "1.2.3.4, 127.0.0.1")
 	want.Set("Backstage-Gateway-Hops", "1")
 	if d := cmp.Diff(want, h); d != "" || via == "" {
 		t.Errorf("header (via %q):\n%s", via, d)
@@ -263,16 +267,65 @@ func TestTargetsThatFail(t *testing.T) {
 	} {
 		r := start(t, place("far", c.at), gatewaybackend.Plugin)
 		status, body := r.get(t, "/api/far/secret?token=x")
+		if strings.Contains(body, "nothing.invalid") || strings.Contains(body, strings.TrimPrefix(refusing, "http://")) {
+			t.Errorf("%s: the body names the target: %s", name, body)
+		}
 		if strings.HasPrefix(c.at, "http+srv") && status == http.StatusServiceUnavailable {
 			continue // a resolver that cannot be reached does not say that the name is unknown
 		}
 		if status != c.status {
 			t.Errorf("%s: got %d %s, want %d", name, status, body, c.status)
 		}
-		if want := "Error occurred while trying to proxy: " + strings.TrimPrefix(c.at, "http://") + "/secret"; status >= 500 && body != want {
+		if want := "Error occurred while trying to proxy: " + strings.TrimPrefix(r.url, "http://") + "/secret"; status >= 500 && body != want {
 			t.Errorf("%s: body %q, want %q", name, body, want)
 		}
 	}
+}
+
+// Two values of headers such as these would be a policy that nobody wrote.
+func TestTheTargetDecidesAboutItsHeaders(t *testing.T) {
+	t.Parallel()
+	at := peer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'")
+		w.Header().Set("Access-Control-Allow-Origin", "https://portal.example.com")
+		w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}
+	})
+	r := start(t, "  cors: {origin: 'https://*.example.com'}\n"+place("far", at), gatewaybackend.Plugin)
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/api/far/x", nil)
+	req.Header.Set("Origin", "https://portal.example.com")
+	resp, err := r.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for name, want := range map[string][]string{
+		"Content-Security-Policy":     {"default-src 'none'"},
+		"Access-Control-Allow-Origin": {"https://portal.example.com"},
+		"Set-Cookie":                  {"a=1", "b=2"},
+		"X-Content-Type-Options":      {"nosniff"},
+	} {
+		if d := cmp.Diff(want, resp.Header.Values(name)); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
+// The answer to somebody without credentials must not tell about the network.
+func TestDiscoveryErrorsAreMasked(t *testing.T) {
+	t.Parallel()
+	broken := backend.Decorate(core.Discovery, func(_ *backend.FactoryEnv, inner func() core.DiscoveryService) backend.MakeFunc[core.DiscoveryService] {
+		return func(context.Context) (core.DiscoveryService, error) { return brokenDiscovery{inner()}, nil }
+	})
+	r := start(t, "", gatewaybackend.Plugin, broken)
+	if status, body := r.get(t, "/api/far/x"); status != http.StatusServiceUnavailable || strings.Contains(body, "10.0.0.53") || !strings.Contains(body, "cannot be found") {
+		t.Errorf("got %d %s", status, body)
+	}
+}
+
+type brokenDiscovery struct{ core.DiscoveryService }
+
+func (brokenDiscovery) BaseURL(context.Context, string) (string, error) {
+	return "", apierr.ServiceUnavailable("looking up: %w", errors.New("lookup x on 10.0.0.53:53: timeout"))
 }
 
 func TestStreams(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/httptelemetry"
+	"github.com/flytower/flytower/internal/ratelimit"
 )
 
 const (
@@ -59,8 +60,19 @@ func newGateway(discovery core.DiscoveryService, listener interface{ Addr() net.
 		Transport:     network,
 		FlushInterval: -1,
 		Rewrite:       g.rewrite,
-		ErrorHandler:  g.fail,
-		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// What the target says of its answer holds, not what this backend says
+		// of its own: two policies, or two allowed origins, are none.
+		ModifyResponse: func(resp *http.Response) error {
+			to, _ := resp.Request.Context().Value(destinationKey{}).(destination)
+			for name := range resp.Header {
+				if name != "Vary" { // what the answer depends on adds up
+					delete(to.header, name)
+				}
+			}
+			return nil
+		},
+		ErrorHandler: g.fail,
+		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return g
 }
@@ -91,8 +103,10 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // destination travels to the hooks of the proxy in the context.
 type destination struct {
-	url  *url.URL
-	hops int
+	url    *url.URL
+	hops   int
+	host   string      // that the client asked
+	header http.Header // of the answer
 }
 
 type destinationKey struct{}
@@ -102,7 +116,8 @@ func (g *gateway) forward(w http.ResponseWriter, r *http.Request, plugin, rest s
 	base, err := g.discovery.BaseURL(r.Context(), plugin)
 	if err != nil {
 		g.log.WarnContext(r.Context(), "no address of the plugin", "target", plugin, "error", err)
-		apierr.Write(w, r, err, "")
+		// Whoever asks need not be anybody, so the names of hosts stay here.
+		apierr.Write(w, r, apierr.New(apierr.KindOf(err), "The address of plugin '%s' cannot be found", plugin), "")
 		return
 	}
 	target, err := url.Parse(base + rest)
@@ -123,7 +138,7 @@ func (g *gateway) forward(w http.ResponseWriter, r *http.Request, plugin, rest s
 		}})
 		return
 	}
-	ctx := context.WithValue(r.Context(), destinationKey{}, destination{target, hops + 1})
+	ctx := context.WithValue(r.Context(), destinationKey{}, destination{target, hops + 1, r.Host, w.Header()})
 	g.proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
@@ -144,6 +159,11 @@ func (g *gateway) rewrite(p *httputil.ProxyRequest) {
 		if v := p.In.Header.Values(name); len(v) > 0 {
 			p.Out.Header[name] = v
 		}
+	}
+	// Anybody can claim anything there. Who asked us stands at the end, where a
+	// target that trusts this gateway, and nobody else, looks.
+	if client, ok := ratelimit.Address(p.In); ok {
+		p.Out.Header.Set("X-Forwarded-For", strings.Join(append(p.In.Header.Values("X-Forwarded-For"), client.String()), ", "))
 	}
 	p.Out.Header.Set(hopsHeader, strconv.Itoa(to.hops))
 	p.Out.Header.Add(viaHeader, g.id)
@@ -186,7 +206,8 @@ func (g *gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	g.log.WarnContext(r.Context(), "request was not forwarded", "target", to.url.Host, "status", status, "error", err)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, "Error occurred while trying to proxy: "+to.url.Host+to.url.EscapedPath())
+	// The host is the one that the client knows: ours, not the target.
+	_, _ = io.WriteString(w, "Error occurred while trying to proxy: "+to.host+to.url.EscapedPath())
 }
 
 // proxyStatus is 504 for targets that cannot be reached or end the

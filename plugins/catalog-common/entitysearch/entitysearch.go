@@ -165,7 +165,7 @@ func (f *flattener) emit(v any) {
 	} else if first != raw && !slices.Contains(f.conflicts, key) {
 		f.conflicts = append(f.conflicts, key)
 	}
-	if tooLong(key) {
+	if TooLong(key) {
 		return
 	}
 	row := Row{Key: key, Item: f.item, Derived: f.derived}
@@ -182,7 +182,7 @@ func (f *flattener) emit(v any) {
 		return
 	}
 	row.Value = Fold(row.Original)
-	if tooLong(row.Value) {
+	if TooLong(row.Value) {
 		row.Value, row.Original, row.Null = "", "", true
 	}
 	id := identity{row.Key, row.Value, row.Null}
@@ -193,8 +193,9 @@ func (f *flattener) emit(v any) {
 	f.rows = append(f.rows, row)
 }
 
-// tooLong counts UTF-16 code units, of which there are never more than bytes.
-func tooLong(s string) bool {
+// TooLong reports whether a key or value is longer than [MaxLength].
+func TooLong(s string) bool {
+	// There are never more UTF-16 code units than bytes.
 	if len(s) <= MaxLength {
 		return false
 	}

@@ -95,8 +95,6 @@ type Handler struct {
 	// RefreshOnConflict is what registering a known location does unless the
 	// request says otherwise.
 	RefreshOnConflict bool
-	// Document is the OpenAPI document, without the mount path.
-	Document []byte
 }
 
 // Register adds the routes to the router.
@@ -122,6 +120,7 @@ func (h *Handler) Register(router core.Router) {
 		"DELETE /locations/{id}":                                   h.deleteLocation,
 		"GET /locations/by-entity/{kind}/{namespace}/{name}":       h.locationByEntity,
 		"POST /analyze-location":                                   h.analyze,
+		"GET /openapi.json":                                        h.document,
 	} {
 		router.HandleErr(pattern, handle)
 	}

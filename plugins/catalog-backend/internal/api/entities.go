@@ -113,19 +113,36 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, p params, q read.
 		if err != nil {
 			return err
 		}
-		next, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
-			return err
-		}
-		next.Del("offset")
-		next.Set("after", base64.StdEncoding.EncodeToString(after))
-		w.Header().Set("Link", "</entities?"+next.Encode()+`>; rel="next"`)
+		w.Header().Set("Link", "</entities?"+nextPage(r.URL.RawQuery, base64.StdEncoding.EncodeToString(after))+`>; rel="next"`)
 	}
 	var body []byte
 	for i, it := range items {
 		body = appendItem(body, i, fields.Append(nil, it.Entity))
 	}
 	return h.writeEntities(w, body)
+}
+
+// nextPage returns the query of a request with another place to begin at, and
+// everything else in its order.
+func nextPage(rawQuery, after string) string {
+	var parts []string
+	placed := false
+	for part := range strings.SplitSeq(rawQuery, "&") {
+		rawName, rawValue, _ := strings.Cut(part, "=")
+		name, errName := url.QueryUnescape(rawName)
+		value, errValue := url.QueryUnescape(rawValue)
+		switch {
+		case part == "" || errName != nil || errValue != nil || name == "offset" || name == "after" && placed:
+			continue
+		case name == "after":
+			value, placed = after, true
+		}
+		parts = append(parts, url.QueryEscape(name)+"="+url.QueryEscape(value))
+	}
+	if !placed {
+		parts = append(parts, "after="+url.QueryEscape(after))
+	}
+	return strings.Join(parts, "&")
 }
 
 func appendItem(dst []byte, i int, item []byte) []byte {
@@ -528,7 +545,7 @@ func (h *Handler) validate(w http.ResponseWriter, r *http.Request) error {
 		}
 		location, err := catalogcommon.ParseLocationRef(text)
 		if err == nil && location.Type != "url" {
-			err = apierr.Input("Invalid location ref %s, only 'url:<target>' is supported, e.g. url:https://host/path", text)
+			err = apierr.New("TypeError", "Invalid location ref %s, only 'url:<target>' is supported, e.g. url:https://host/path", text)
 		}
 		if err != nil {
 			writeErrors(w, err)

@@ -283,12 +283,8 @@ func (h *Handler) createLocation(w http.ResponseWriter, r *http.Request) error {
 				return err
 			}
 		}
-		if !slices.Contains(h.LocationTypes, typ) {
-			allowed, _ := json.Marshal(h.LocationTypes)
-			return apierr.Input("Registered locations must be of an allowed type %s", allowed)
-		}
-		if _, err := (catalogcommon.LocationRef{Type: typ, Target: target}).Format(); err != nil {
-			return apierr.Input("%w", err)
+		if err := h.registrable(typ, target); err != nil {
+			return err
 		}
 		if dryRun {
 			return h.dryRun(w, r, typ, target)
@@ -304,6 +300,21 @@ func (h *Handler) createLocation(w http.ResponseWriter, r *http.Request) error {
 		apierr.WriteJSON(w, http.StatusCreated, map[string]any{"location": l, "entities": []any{}})
 		return nil
 	})
+}
+
+// registrable reports what speaks against registering a location.
+func (h *Handler) registrable(typ, target string) error {
+	if !slices.Contains(h.LocationTypes, typ) {
+		allowed, err := json.Marshal(h.LocationTypes)
+		if err != nil {
+			return err
+		}
+		return apierr.Input("Registered locations must be of an allowed type %s", allowed)
+	}
+	if _, err := (catalogcommon.LocationRef{Type: typ, Target: target}).Format(); err != nil {
+		return apierr.Input("%w", err)
+	}
+	return nil
 }
 
 func (h *Handler) dryRun(w http.ResponseWriter, r *http.Request, typ, target string) error {
@@ -335,6 +346,9 @@ func (h *Handler) updateLocation(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if err := h.writable(); err != nil {
+			return err
+		}
+		if err := h.registrable(typ, target); err != nil {
 			return err
 		}
 		l, err := h.Locations.Update(r.Context(), r.PathValue("id"), typ, target)

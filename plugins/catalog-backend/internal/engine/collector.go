@@ -102,9 +102,9 @@ func (c *collector) Location(location catalogcommon.LocationRef, optional bool) 
 // LocationEntity returns the Location entity of a location, handed in at the
 // location itself.
 func LocationEntity(location catalogcommon.LocationRef, optional bool) catalogcommon.Entity {
-	presence := "required"
+	spec := map[string]any{"type": location.Type, "target": location.Target}
 	if optional {
-		presence = "optional"
+		spec["presence"] = "optional"
 	}
 	return catalogcommon.Entity{
 		"apiVersion": "backstage.io/v1alpha1",
@@ -116,7 +116,7 @@ func LocationEntity(location catalogcommon.LocationRef, optional bool) catalogco
 				catalogcommon.AnnotationOriginLocation: location.String(),
 			},
 		},
-		"spec": map[string]any{"type": location.Type, "target": location.Target, "presence": presence},
+		"spec": spec,
 	}
 }
 
@@ -135,6 +135,7 @@ const maxKey = 255
 
 // StoredKey returns the form in which a refresh key is kept.
 func StoredKey(key string) string {
+	key = strings.ReplaceAll(key, "\x00", "") // PostgreSQL keeps no such text
 	if len(key) <= maxKey {
 		return key
 	}
@@ -144,5 +145,6 @@ func StoredKey(key string) string {
 
 // Refresh implements [catalognode.Emitter].
 func (c *collector) Refresh(key string) {
-	c.add(func(e *emitted) { e.keys = append(e.keys, StoredKey(key)) })
+	key = StoredKey(key)
+	c.add(func(e *emitted) { e.keys = append(e.keys, key) })
 }

@@ -35,8 +35,9 @@ type Config struct {
 	// Fingerprint names the set of processors and the configuration that they
 	// see; when it changes, everything is processed again.
 	Fingerprint string
-	// OnErrors and OnConflict, if not nil, are told what went wrong.
-	OnErrors   func(ctx context.Context, e catalognode.ProcessingError, location string)
+	// OnErrors and OnConflict, if not nil, are told what went wrong. news says
+	// that it was something else the last time.
+	OnErrors   func(ctx context.Context, e catalognode.ProcessingError, location string, news bool)
 	OnConflict func(ctx context.Context, c store.Conflict)
 	// Observe, if not nil, is told about each processed entity: unchanged,
 	// errors, changed or failed.
@@ -151,17 +152,24 @@ func (p *pipeline) claim(ctx context.Context) {
 			if len(work) == 0 {
 				break
 			}
-			p.mu.Lock()
-			for _, w := range work {
-				p.inFlight[w.ID] = true
-			}
-			p.mu.Unlock()
-			for _, w := range work {
+			for _, w := range p.admit(work) {
 				p.work <- w // has room for a batch
 			}
 		}
 		timer.Reset(wait)
 	}
+}
+
+// admit notes what was claimed. What is in flight already, since its claim ran
+// out before it could be renewed, goes on as it is.
+func (p *pipeline) admit(work []store.Work) []store.Work {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(work, func(w store.Work) bool {
+		flying := p.inFlight[w.ID]
+		p.inFlight[w.ID] = true
+		return flying
+	})
 }
 
 // renew keeps the claims of work in flight.
@@ -329,7 +337,7 @@ func (e *Engine) report(ctx context.Context, w store.Work, entity catalogcommon.
 	}
 	if len(outcome.Errors) > 0 && e.c.OnErrors != nil {
 		e.c.OnErrors(ctx, catalognode.ProcessingError{EntityRef: w.Ref, Unprocessed: entity, Errors: outcome.Errors},
-			entity.Annotation(catalogcommon.AnnotationLocation))
+			entity.Annotation(catalogcommon.AnnotationLocation), result.Hash != w.ResultHash)
 	}
 }
 
@@ -463,6 +471,10 @@ func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognod
 	return c.report(ctx, r), err
 }
 
+// maxInteractive is how many entities a delta may have that somebody may wait
+// for; a larger one comes from a source that is being read.
+const maxInteractive = 100
+
 func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalognode.MutationReport, error) {
 	added := make([]store.Deferred, 0, len(d.Added))
 	for _, a := range d.Added {
@@ -476,7 +488,11 @@ func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalo
 	for i, ref := range d.Removed {
 		removed[i] = strings.ToLower(ref)
 	}
-	r, err := c.e.c.Store.ApplyDelta(ctx, c.name, added, removed, store.LaneInteractive)
+	lane := store.LaneInteractive
+	if len(added) > maxInteractive {
+		lane = store.LaneNew
+	}
+	r, err := c.e.c.Store.ApplyDelta(ctx, c.name, added, removed, lane)
 	return c.report(ctx, r), err
 }
 
@@ -535,22 +551,24 @@ func (e *Engine) DryRun(ctx context.Context, root catalogcommon.Entity) ([]catal
 	var out []catalogcommon.Entity
 	var problems []string
 	seen := map[string]bool{}
-	for queue := []catalogcommon.Entity{root}; len(queue) > 0; queue = queue[1:] {
-		ref := queue[0].Ref().String()
+	for stack := []catalogcommon.Entity{root}; len(stack) > 0; {
+		entity := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		ref := entity.Ref().String()
 		if seen[ref] {
 			return nil, apierr.Input("Duplicate nested entity: %s", ref)
 		}
 		if seen[ref] = true; len(seen) > maxDryRun {
 			return nil, apierr.Input("the location leads to more than %d entities, which a dry run does not follow", maxDryRun)
 		}
-		outcome := e.c.Orchestrator.Process(ctx, queue[0].Clone(), nil)
+		outcome := e.c.Orchestrator.Process(ctx, entity.Clone(), nil)
 		for _, err := range outcome.Errors {
 			problems = append(problems, fmt.Sprintf("%s: %s", apierr.KindOf(err), err))
 		}
 		if outcome.OK {
 			out = append(out, outcome.Entity)
 			for _, d := range outcome.Deferred {
-				queue = append(queue, d.Entity)
+				stack = append(stack, d.Entity)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package locations
 import (
 	"context"
 	"path/filepath"
+	"sync"
 
 	"github.com/flytower/flytower/core"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
@@ -14,12 +15,15 @@ import (
 type Configured struct {
 	config core.ConfigRoot
 	failed func(ctx context.Context, err error)
+
+	mu     sync.Mutex
+	cancel func() // of the subscription
 }
 
 // NewConfigured returns the provider. failed is told when a changed
 // configuration could not be applied.
 func NewConfigured(config core.ConfigRoot, failed func(ctx context.Context, err error)) *Configured {
-	return &Configured{config, failed}
+	return &Configured{config: config, failed: failed}
 }
 
 // ProviderName implements [catalognode.EntityProvider].
@@ -31,11 +35,24 @@ func (p *Configured) Connect(ctx context.Context, c catalognode.ProviderConnecti
 		return err
 	}
 	background := context.WithoutCancel(ctx)
-	p.config.Subscribe(func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancel = p.config.Subscribe(func() {
 		if err := p.apply(background, c); err != nil {
 			p.failed(background, err)
 		}
 	})
+	return nil
+}
+
+// Close ends following the configuration.
+func (p *Configured) Close(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel != nil {
+		p.cancel()
+		p.cancel = nil
+	}
 	return nil
 }
 

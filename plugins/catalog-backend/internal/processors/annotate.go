@@ -10,7 +10,7 @@ import (
 )
 
 // EditURL returns the URL under which a person edits the file at a URL; ok is
-// false where that is not known.
+// false for a host that nothing is known about.
 type EditURL func(url string) (edit string, ok bool)
 
 // Annotate adds where an entity comes from.
@@ -19,7 +19,7 @@ type Annotate struct {
 	edit   EditURL
 }
 
-// NewAnnotate returns the processor. edit may be nil.
+// NewAnnotate returns the processor.
 func NewAnnotate(reader core.URLReaderService, edit EditURL) *Annotate {
 	return &Annotate{reader, edit}
 }
@@ -44,10 +44,12 @@ func (a *Annotate) PreProcess(_ context.Context, e catalogcommon.Entity, step ca
 	}
 	target := step.Location.Target
 	add(catalogcommon.AnnotationViewURL, target)
-	if a.edit != nil && !commit.MatchString(target) {
-		if edit, ok := a.edit(target); ok {
-			add(catalogcommon.AnnotationEditURL, edit)
-		}
+	edit, known := a.edit(target)
+	if !known {
+		return e, nil
+	}
+	if !commit.MatchString(target) {
+		add(catalogcommon.AnnotationEditURL, edit)
 	}
 	if dir, err := a.reader.Resolve("./", target); err == nil {
 		add(catalogcommon.AnnotationSourceLocation, "url:"+dir)

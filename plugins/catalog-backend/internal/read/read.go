@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/flytower/flytower/core"
@@ -70,7 +71,7 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 	}
 	s.Write("SELECT e.ref, e.final, ")
 	if len(q.Order) > 0 {
-		s.Write("o0.v")
+		s.Write("o0.value")
 	} else {
 		s.Write("NULL")
 	}
@@ -80,11 +81,11 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 	s.Write(" ORDER BY ")
 	descending := false
 	for i, o := range q.Order {
-		alias := "o" + fmt.Sprint(i)
+		alias := "o" + strconv.Itoa(i)
 		if q.KeepUnordered {
-			s.Write("(", alias, ".v IS NULL), ")
+			s.Write("(", alias, ".value IS NULL), ")
 		}
-		s.Write(alias, ".v", direction(o.Descending != q.Before), ", ")
+		s.Write(alias, ".value", direction(o.Descending != q.Before), ", ")
 		descending = o.Descending && !q.KeepUnordered
 	}
 	s.Write("e.ref", direction(descending != q.Before), " LIMIT ", sqltext.ID(int64(q.Limit)))
@@ -199,30 +200,17 @@ func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) 
 	if err != nil {
 		return nil, err
 	}
-	n, literal := s.keys[key]
-	var items []string
-	if !literal {
-		items = s.itemRows(key)
-	}
-	switch {
-	case literal:
-		s.Write("SELECT COALESCE(s.original, s.value) AS v, count(*) FROM search s WHERE s.key_id = ", sqltext.ID(n), " AND s.value IS NOT NULL")
-		s.restrict("s.entity_id", filter)
-		s.Write(" GROUP BY 1 ORDER BY 1")
-	case len(items) > 0:
-		s.Write("SELECT 'true', count(DISTINCT i.entity_id) FROM (", strings.Join(items, " UNION ALL "), ") AS i WHERE 1=1")
-		s.restrict("i.entity_id", filter)
-	default:
-		return facets, nil
-	}
+	s.Write("SELECT v.original, count(*) FROM (")
+	s.values(key)
+	s.Write(") AS v WHERE 1=1")
+	s.restrict("v.entity_id", filter)
+	s.Write(" GROUP BY v.original ORDER BY v.original")
 	err = r.query(ctx, s, func(rows *sql.Rows) error {
 		var f Facet
 		if err := rows.Scan(&f.Value, &f.Count); err != nil {
 			return err
 		}
-		if f.Count > 0 {
-			facets = append(facets, f)
-		}
+		facets = append(facets, f)
 		return nil
 	})
 	return facets, err
@@ -303,28 +291,55 @@ func direction(descending bool) string {
 	return " ASC"
 }
 
-// from writes the tables: the entities, and for each field of the order the
-// smallest value (the largest, if descending) that each has.
+// from writes the tables: the entities, and for each field of the order a row
+// with the smallest value (the largest, if descending) that each has.
 func (s *statement) from(q Request) {
 	s.Write(" FROM entity e")
 	for i, o := range q.Order {
-		pick, join := "MIN", " JOIN "
-		if o.Descending {
-			pick = "MAX"
+		alias := "o" + strconv.Itoa(i)
+		switch n, literal := s.keys[o.Field]; {
+		case s.hasItems(o.Field) || !literal:
+			s.grouped(o, alias, q.KeepUnordered)
+		case q.KeepUnordered:
+			// Each entity looks its value up.
+			s.Write(" LEFT JOIN entity_search ", alias, " ON ", alias, ".entity_id = e.id AND ", alias, ".key_id = ", sqltext.ID(n),
+				" AND ", alias, ".value IS NOT NULL AND ", s.first(o, alias))
+		default:
+			// The index of values gives the order, so that a page ends early.
+			s.Write(" JOIN entity_search ", alias, " ON ", alias, ".entity_id = e.id AND ", alias, ".key_id = ", sqltext.ID(n),
+				" AND ", alias, ".value IS NOT NULL AND ", s.first(o, alias))
 		}
-		if q.KeepUnordered {
-			join = " LEFT JOIN "
-		}
-		key := int64(-1) // a key that nobody has
-		if n, ok := s.keys[o.Field]; ok {
-			key = n
-		}
-		s.Write(join, "(SELECT entity_id, ", pick, "(value) AS v FROM search WHERE key_id = ", sqltext.ID(key),
-			" AND value IS NOT NULL GROUP BY entity_id) o", fmt.Sprint(i), " ON o", fmt.Sprint(i), ".entity_id = e.id")
 		if !q.KeepUnordered {
 			return
 		}
 	}
+}
+
+// first holds for the row that an entity is sorted by, of those that it has of
+// the key.
+func (s *statement) first(o query.Order, alias string) string {
+	op, key := "<", "x.key_id"
+	if o.Descending {
+		op = ">"
+	}
+	if s.Dialect() == core.SQLite {
+		key = "+x.key_id" // look at the rows of the entity, not at those of the key
+	}
+	return "NOT EXISTS (SELECT 1 FROM entity_search x WHERE x.entity_id = " + alias + ".entity_id AND " + key + " = " + alias + ".key_id AND x.value " + op + " " + alias + ".value)"
+}
+
+// grouped joins the values of a key that stands, perhaps, for items of arrays.
+func (s *statement) grouped(o query.Order, alias string, keep bool) {
+	pick, join := "MIN", " JOIN "
+	if o.Descending {
+		pick = "MAX"
+	}
+	if keep {
+		join = " LEFT JOIN "
+	}
+	s.Write(join, "(SELECT r.entity_id, ", pick, "(r.value) AS value FROM (")
+	s.values(o.Field)
+	s.Write(") AS r GROUP BY r.entity_id) ", alias, " ON ", alias, ".entity_id = e.id")
 }
 
 func (s *statement) conditions(q Request) {
@@ -357,7 +372,7 @@ func (s *statement) fullText(q Request) {
 		s.Write(" AND ", s.truth(false))
 		return
 	}
-	s.Write(" AND e.id IN (SELECT entity_id FROM search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
+	s.Write(" AND e.id IN (SELECT entity_id FROM entity_search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
 		s.Arg("%"+sqltext.EscapeLike(q.FullText.Term)+"%"), ` ESCAPE '\')`)
 }
 
@@ -375,7 +390,7 @@ func (s *statement) keyset(q Request) {
 		s.Write(" AND e.ref ", op, " ", s.Arg(q.After.Ref))
 		return
 	}
-	s.Write(" AND (o0.v ", op, " ", s.Arg(q.After.Value), " OR o0.v = ", s.Arg(q.After.Value), " AND e.ref ", op, " ", s.Arg(q.After.Ref), ")")
+	s.Write(" AND o0.value ", op, "= ", s.Arg(q.After.Value), " AND (o0.value ", op, " ", s.Arg(q.After.Value), " OR o0.value = ", s.Arg(q.After.Value), " AND e.ref ", op, " ", s.Arg(q.After.Ref), ")")
 }
 
 // restrict writes that the column is an entity that meets the filter.

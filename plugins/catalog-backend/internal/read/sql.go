@@ -5,6 +5,7 @@ import (
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
+	"github.com/flytower/flytower/plugins/catalog-common/entitysearch"
 )
 
 // statement is a growing SQL text that knows the search keys.
@@ -16,6 +17,9 @@ type statement struct {
 // candidates returns every search key that a condition on key can concern:
 // the key itself, and each prefix at a dot, whose array items it may name.
 func candidates(key string) []string {
+	if entitysearch.TooLong(key) {
+		return nil // there are no rows with such a key
+	}
 	out := []string{key}
 	for i := len(key) - 1; i > 0; i-- {
 		if key[i] == '.' {
@@ -107,7 +111,7 @@ func (s *statement) join(ps []query.Predicate, op string, empty bool) {
 func (s *statement) rows(key string, condition func(alias string) string, itemMatches bool) {
 	var parts []string
 	if n, ok := s.keys[key]; ok {
-		parts = append(parts, "SELECT entity_id FROM search WHERE key_id = "+sqltext.ID(n)+condition(""))
+		parts = append(parts, "SELECT entity_id FROM entity_search WHERE key_id = "+sqltext.ID(n)+condition(""))
 	}
 	if itemMatches {
 		parts = append(parts, s.itemRows(key)...)
@@ -121,11 +125,43 @@ func (s *statement) rows(key string, condition func(alias string) string, itemMa
 
 func (s *statement) itemRows(key string) []string {
 	var parts []string
-	for _, prefix := range candidates(key)[1:] {
+	for i, prefix := range candidates(key) {
+		if i == 0 {
+			continue // the key itself
+		}
 		if n, ok := s.keys[prefix]; ok {
-			parts = append(parts, "SELECT entity_id FROM search WHERE key_id = "+sqltext.ID(n)+
+			parts = append(parts, "SELECT entity_id FROM entity_search WHERE key_id = "+sqltext.ID(n)+
 				" AND value = "+s.Arg(key[len(prefix)+1:])+" AND item = "+s.Bool(true))
 		}
 	}
 	return parts
+}
+
+// values writes a query for the entities (entity_id) that have the key, with
+// each value (value) and how it is written (original). Nulls are left out.
+func (s *statement) values(key string) {
+	n, literal := s.keys[key]
+	items := s.hasItems(key)
+	if literal || !items {
+		if !literal {
+			n = -1 // a key that nobody has
+		}
+		s.Write("SELECT entity_id, value, COALESCE(original, value) AS original FROM entity_search WHERE key_id = ", sqltext.ID(n), " AND value IS NOT NULL")
+	}
+	if literal && items {
+		s.Write(" UNION ALL ")
+	}
+	if items {
+		s.Write("SELECT DISTINCT entity_id, 'true' AS value, 'true' AS original FROM (", strings.Join(s.itemRows(key), " UNION ALL "), ") AS i")
+	}
+}
+
+// hasItems reports whether there are keys whose array items key may name.
+func (s *statement) hasItems(key string) bool {
+	for i, prefix := range candidates(key) {
+		if _, ok := s.keys[prefix]; ok && i > 0 {
+			return true
+		}
+	}
+	return false
 }

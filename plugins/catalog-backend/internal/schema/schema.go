@@ -1,5 +1,5 @@
 // Package schema holds the tables of the catalog, as migrations for each SQL
-// dialect. ARCHITECTURE.md tells what each table is for and who writes it.
+// dialect. ARCHITECTURE.md of the plugin tells what each table is for and who writes it.
 package schema
 
 import (

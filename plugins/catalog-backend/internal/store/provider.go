@@ -117,7 +117,10 @@ func (t *tx) stageAll(provider string, entities iter.Seq2[Deferred, error], r *R
 			part = part[:0]
 		}
 	}
-	return t.stage(part)
+	if err := t.stage(part); err != nil {
+		return err
+	}
+	return t.analyze("stage", r.Seen)
 }
 
 // finish merges what a provider staged. Where the claim of an entity of its

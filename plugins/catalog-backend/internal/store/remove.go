@@ -17,6 +17,12 @@ func (t *tx) openDoomed() error {
 	return t.run("DROP TABLE IF EXISTS temp.doomed", create)
 }
 
+// notDoomed holds for a column with the id of an entity that stays. (NOT IN
+// would become a list that is searched for each row.)
+func notDoomed(column string) string {
+	return "NOT EXISTS (SELECT 1 FROM doomed x WHERE x.id = " + column + ")"
+}
+
 // release takes the edges of a provider to the entities of a query away, and
 // removes the entities, with everything that only they led to. Loops of
 // entities that emit each other do not keep each other.
@@ -29,7 +35,11 @@ func (t *tx) release(provider, targets string, args ...any) (removed int64, err 
 	}
 	b := t.build()
 	b.Write("DELETE FROM provider_edge WHERE provider = ", b.Arg(provider), " AND target_id IN (SELECT id FROM doomed)")
-	if n, err := t.exec(b); err != nil || n == 0 {
+	n, err := t.exec(b)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	if err := t.analyze("doomed", int(n)); err != nil {
 		return 0, err
 	}
 	// Where others hand the entity in as well, it was perhaps the text of this
@@ -45,10 +55,10 @@ func (t *tx) release(provider, targets string, args ...any) (removed int64, err 
 func (t *tx) removeUnreachable() (int64, error) {
 	err := t.run(
 		"INSERT INTO doomed (id) WITH RECURSIVE below(id) AS (SELECT id FROM doomed UNION SELECT g.target_id FROM entity_edge g JOIN below b ON g.parent_id = b.id)"+
-			" SELECT id FROM below WHERE id NOT IN (SELECT id FROM doomed)",
+			" SELECT b.id FROM below b WHERE "+notDoomed("b.id"),
 		"DELETE FROM doomed WHERE id IN (WITH RECURSIVE spared(id) AS ("+
 			"SELECT d.id FROM doomed d WHERE EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = d.id)"+
-			" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = d.id AND g.parent_id NOT IN (SELECT id FROM doomed))"+
+			" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = d.id AND "+notDoomed("g.parent_id")+")"+
 			" UNION SELECT g.target_id FROM entity_edge g JOIN spared s ON g.parent_id = s.id"+
 			") SELECT id FROM spared)",
 	)
@@ -62,6 +72,9 @@ func (t *tx) removeUnreachable() (int64, error) {
 // to them built anew, and takes up claims that they stood in the way of.
 func (t *tx) removeDoomed() (int64, error) {
 	const doomed = "(SELECT id FROM doomed)"
+	if err := t.lockEntities("e.id IN " + doomed); err != nil {
+		return 0, err
+	}
 	b := t.build()
 	b.Write("SELECT ref FROM entity WHERE id IN ", doomed, " AND EXISTS (SELECT 1 FROM entity_claim c WHERE c.ref = entity.ref)")
 	err := t.each(b, func(rows *sql.Rows) error {
@@ -73,22 +86,22 @@ func (t *tx) removeDoomed() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	const left = " AND g.target_id NOT IN " + doomed
+	left := " AND " + notDoomed("g.target_id")
 	if err := t.emitAnew("SELECT o.parent_id FROM entity_edge g JOIN entity_edge o ON o.target_id = g.target_id WHERE g.parent_id IN " + doomed +
-		left + " AND o.parent_id NOT IN " + doomed); err != nil {
+		left + " AND " + notDoomed("o.parent_id")); err != nil {
 		return 0, err
 	}
 	err = t.run(
 		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM entity e WHERE e.ref IN ("+
 			"SELECT r.source_ref FROM relation r WHERE r.origin_id IN "+doomed+
 			" UNION SELECT r.source_ref FROM relation r JOIN entity d ON d.ref = r.target_ref WHERE d.id IN "+doomed+
-			") AND e.id NOT IN "+doomed+" ON CONFLICT (entity_id) DO NOTHING",
+			") AND "+notDoomed("e.id")+" ORDER BY e.id ON CONFLICT (entity_id) DO NOTHING",
 		"INSERT INTO entity_change (entity_id, deleted) SELECT id, "+t.build().Bool(true)+" FROM entity WHERE final IS NOT NULL AND id IN "+doomed,
 		"INSERT INTO orphan_candidate (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
-			" ON CONFLICT (entity_id) DO NOTHING",
+			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
 		"INSERT INTO entity_dirty (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
-			" ON CONFLICT (entity_id) DO NOTHING",
-		"DELETE FROM search WHERE entity_id IN "+doomed,
+			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
+		"DELETE FROM entity_search WHERE entity_id IN "+doomed,
 		"DELETE FROM relation WHERE origin_id IN "+doomed,
 		"DELETE FROM refresh_key WHERE entity_id IN "+doomed,
 		"DELETE FROM entity_due WHERE entity_id IN "+doomed,

@@ -124,6 +124,10 @@ func (t *tx) merge(lane int) (m merged, err error) {
 		" WHERE EXISTS (SELECT 1 FROM entity e WHERE e.ref = stage.ref AND e.location_key IS NOT DISTINCT FROM stage.location_key)"); err != nil {
 		return m, err
 	}
+	const differs = "s.accepted AND e.unprocessed_hash <> s.hash"
+	if err := t.lockEntities("EXISTS (SELECT 1 FROM stage s WHERE s.ref = e.ref AND " + differs + ")"); err != nil {
+		return m, err
+	}
 	b = t.build()
 	b.Write("UPDATE entity SET unprocessed = s.body, unprocessed_hash = s.hash FROM stage s",
 		" WHERE s.ref = entity.ref AND s.accepted AND entity.unprocessed_hash <> s.hash",
@@ -225,7 +229,7 @@ func (t *tx) mergeEdges() error {
 	// its final form.
 	return t.run(
 		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM stage s JOIN entity e ON e.ref = s.ref"+
-			" JOIN orphan_candidate c ON c.entity_id = e.id WHERE s.accepted ON CONFLICT (entity_id) DO NOTHING",
+			" JOIN orphan_candidate c ON c.entity_id = e.id WHERE s.accepted ORDER BY e.id ON CONFLICT (entity_id) DO NOTHING",
 		"INSERT INTO provider_edge (provider, target_id) SELECT s.provider, e.id FROM stage s JOIN entity e ON e.ref = s.ref"+
 			" WHERE s.accepted AND s.provider <> '' ON CONFLICT DO NOTHING",
 		"INSERT INTO entity_edge (parent_id, target_id) SELECT s.parent_id, e.id FROM stage s JOIN entity e ON e.ref = s.ref"+

@@ -248,11 +248,6 @@ func (t *tx) saveFinals(finals []final) error {
 	var rows []searchRow
 	for i, f := range finals {
 		ids[i] = f.id
-		b := t.build()
-		b.Write("UPDATE entity SET final = ", b.Arg(f.entity), ", final_hash = ", b.Arg(f.hash), ", updated_at = ", sqltext.ID(t.now), " WHERE id = ", sqltext.ID(f.id))
-		if _, err := t.exec(b); err != nil {
-			return err
-		}
 		for _, r := range f.rows {
 			if r.Derived {
 				continue // it follows from the row of the item
@@ -267,10 +262,14 @@ func (t *tx) saveFinals(finals []final) error {
 			rows = append(rows, s)
 		}
 	}
-	if err := t.forIDs("DELETE FROM search WHERE entity_id IN ", ids, ""); err != nil {
+	if err := updateRows(t, "final = n.column2, final_hash = n.column3, updated_at = "+sqltext.ID(t.now), finals,
+		func(f final) (int64, []any) { return f.id, []any{f.entity, f.hash} }); err != nil {
 		return err
 	}
-	if err := insertRows(t, "INSERT INTO search (entity_id, key_id, value, original, item) VALUES ", "", rows,
+	if err := t.forIDs("DELETE FROM entity_search WHERE entity_id IN ", ids, ""); err != nil {
+		return err
+	}
+	if err := insertRows(t, "INSERT INTO entity_search (entity_id, key_id, value, original, item) VALUES ", "", rows,
 		func(r searchRow) []any { return []any{r.entity, r.key, r.value, r.original, r.item} }); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/flytower/flytower/core"
@@ -28,6 +29,9 @@ type Store struct {
 	uid      func() string
 	wake     func()
 	holder   int64 // names this store in claims
+
+	written  atomic.Int64 // final forms
+	analyzed atomic.Int64 // how many they were when the planner was told
 }
 
 // Options make a store.
@@ -111,6 +115,46 @@ func (t *tx) run(statements ...string) error {
 	return nil
 }
 
+// tellPlanner tells the planner of PostgreSQL what is in the tables while they
+// grow from nothing: until it learns by itself, which takes a minute, it would
+// take them for empty.
+func (s *Store) tellPlanner(ctx context.Context, more int) error {
+	total, last := s.written.Add(int64(more)), s.analyzed.Load()
+	if s.database.Dialect() != core.PostgreSQL || total < manyRows || total < 4*last || !s.analyzed.CompareAndSwap(last, total) {
+		return nil
+	}
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "ANALYZE entity, entity_search, entity_due, entity_edge, provider_edge, relation, refresh_key")
+	return err
+}
+
+// manyRows is how many rows a temporary table has to have for the planner to
+// be told about them.
+const manyRows = 1000
+
+// analyze tells the planner of PostgreSQL what is in a temporary table.
+func (t *tx) analyze(table string, rows int) error {
+	if !t.postgres() || rows < manyRows {
+		return nil
+	}
+	return t.run("ANALYZE " + table)
+}
+
+// Rows are locked in one order by all transactions, so that they seldom wait
+// for each other in a circle: those of entity by ref, before those of any
+// other table; the latter by id.
+
+// lockEntities locks the entities that a condition on e holds for.
+func (t *tx) lockEntities(condition string) error {
+	if !t.postgres() {
+		return nil // there is one writer at a time
+	}
+	return t.run("SELECT e.id FROM entity e WHERE " + condition + " ORDER BY e.ref FOR UPDATE")
+}
+
 // querier is a transaction or a database.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -173,6 +217,34 @@ func insertRows[T any](t *tx, head, tail string, items []T, row func(T) []any) e
 	return nil
 }
 
+// updateRows updates an entity for each item: set may name n.column2 and so
+// on, the values that row returns, which are texts.
+func updateRows[T any](t *tx, set string, items []T, row func(T) (id int64, values []any)) error {
+	for part := range slices.Chunk(items, chunk) {
+		b := t.build()
+		b.Write("UPDATE entity SET ", set, " FROM (VALUES ")
+		for i, item := range part {
+			if i > 0 {
+				b.Write(",")
+			}
+			id, values := row(item)
+			b.Write("(", sqltext.ID(id))
+			for _, v := range values {
+				b.Write(",", b.Arg(v))
+				if i == 0 && t.postgres() {
+					b.Write("::text")
+				}
+			}
+			b.Write(")")
+		}
+		b.Write(") AS n WHERE entity.id = n.column1")
+		if _, err := t.exec(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // forIDs runs a statement for ids in chunks: head … (ids) tail.
 func (t *tx) forIDs(head string, ids []int64, tail string) error {
 	for part := range slices.Chunk(ids, chunk) {
@@ -189,6 +261,7 @@ func (t *tx) forIDs(head string, ids []int64, tail string) error {
 // more urgent of the lanes. One that is being processed gets a later time than
 // the one it was claimed for, by which its worker sees that it is due again.
 func (t *tx) due(ids []int64, lane int, at int64) error {
+	slices.Sort(ids)
 	return insertRows(t, "INSERT INTO entity_due (entity_id, lane, next_at) VALUES ",
 		" ON CONFLICT (entity_id) DO UPDATE SET lane = CASE WHEN excluded.lane < entity_due.lane THEN excluded.lane ELSE entity_due.lane END,"+
 			" next_at = CASE WHEN entity_due.holder <> 0"+
@@ -199,6 +272,7 @@ func (t *tx) due(ids []int64, lane int, at int64) error {
 
 // dirty marks entities whose final form has to be built anew.
 func (t *tx) dirty(ids []int64) error {
+	slices.Sort(ids)
 	return insertRows(t, "INSERT INTO entity_dirty (entity_id, since) VALUES ", " ON CONFLICT (entity_id) DO NOTHING",
 		ids, func(id int64) []any { return []any{id, t.now} })
 }
@@ -208,7 +282,7 @@ func (t *tx) dirtyRefs(refs []string) error {
 	for part := range slices.Chunk(refs, chunk) {
 		b := t.build()
 		b.Write("INSERT INTO entity_dirty (entity_id, since) SELECT id, ", sqltext.ID(t.now), " FROM entity WHERE ref IN (", b.List(part),
-			") ON CONFLICT (entity_id) DO NOTHING")
+			") ORDER BY id ON CONFLICT (entity_id) DO NOTHING")
 		if _, err := t.exec(b); err != nil {
 			return err
 		}

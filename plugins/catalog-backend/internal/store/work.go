@@ -176,7 +176,10 @@ func (s *Store) Save(ctx context.Context, results []Result) (saved Saved, err er
 		saved.Stitched, err = t.stitchNow(current, neighbours)
 		return err
 	})
-	return saved, err
+	if err != nil {
+		return saved, err
+	}
+	return saved, s.tellPlanner(ctx, saved.Stitched.Changed)
 }
 
 func compare(a, b string) int {
@@ -241,6 +244,13 @@ func (t *tx) settle(results, current, news []Result) error {
 	}
 	for part := range slices.Chunk(results, chunk) {
 		b := t.build()
+		if t.postgres() {
+			b.Write("SELECT entity_id FROM entity_due WHERE entity_id IN (", b.IDs(resultIDs(part)), ") ORDER BY entity_id FOR UPDATE")
+			if _, err := t.exec(b); err != nil {
+				return err
+			}
+			b = t.build()
+		}
 		b.Write("UPDATE entity_due SET lane = ", sqltext.ID(LanePeriodic), ", next_at = n.column2 FROM (VALUES ")
 		count := 0
 		for _, r := range part {
@@ -269,32 +279,23 @@ func (t *tx) settle(results, current, news []Result) error {
 	return t.forIDs("UPDATE entity_due SET lease_until = 0, holder = 0 WHERE "+t.held("")+" AND entity_id IN ", resultIDs(results), "")
 }
 
+// saveStates writes what became of the entities; without success, what they
+// were stays.
 func (t *tx) saveStates(results []Result) error {
-	for _, r := range results {
-		b := t.build()
-		b.Write("UPDATE entity SET result_hash = ", b.Arg(r.Hash), ", errors = ", b.Arg(nullable(r.Errors)), ", cache = ", b.Arg(nullable(r.Cache)))
-		if r.OK {
-			b.Write(", processed = ", b.Arg(r.Processed))
-		}
-		b.Write(" WHERE id = ", sqltext.ID(r.Work.ID))
-		if _, err := t.exec(b); err != nil {
-			return err
-		}
-	}
-	return nil
+	return updateRows(t, "result_hash = n.column2, errors = n.column3, cache = n.column4, processed = COALESCE(n.column5, entity.processed)", results,
+		func(r Result) (int64, []any) {
+			var processed any
+			if r.OK {
+				processed = r.Processed
+			}
+			return r.Work.ID, []any{r.Hash, nullable(r.Errors), nullable(r.Cache), processed}
+		})
 }
 
 // saveCaches writes what processors remember although their results are what
 // they were.
 func (t *tx) saveCaches(results []Result) error {
-	for _, r := range results {
-		b := t.build()
-		b.Write("UPDATE entity SET cache = ", b.Arg(nullable(r.Cache)), " WHERE id = ", sqltext.ID(r.Work.ID))
-		if _, err := t.exec(b); err != nil {
-			return err
-		}
-	}
-	return nil
+	return updateRows(t, "cache = n.column2", results, func(r Result) (int64, []any) { return r.Work.ID, []any{nullable(r.Cache)} })
 }
 
 // triple is a relation of an origin.
@@ -388,14 +389,19 @@ func (t *tx) saveChildren(results []Result) ([]Conflict, error) {
 	var all []staged
 	var twice []Conflict
 	for _, r := range results {
-		keys := map[string]string{}
+		places := map[string]int{}
 		for _, d := range r.Deferred {
-			// Of two documents with one ref the first counts.
-			if key, seen := keys[d.Ref]; !seen {
-				keys[d.Ref] = d.LocationKey
+			// Of two documents with one ref, the last one in a file counts, and the
+			// first of several files.
+			i, seen := places[d.Ref]
+			switch {
+			case !seen:
+				places[d.Ref] = len(all)
 				all = append(all, staged{Deferred: d, parent: r.Work.ID, since: never})
-			} else if key != d.LocationKey {
-				twice = append(twice, Conflict{Ref: d.Ref, Wanted: d.LocationKey, Holder: key})
+			case all[i].LocationKey == d.LocationKey:
+				all[i].Deferred = d
+			default:
+				twice = append(twice, Conflict{Ref: d.Ref, Wanted: d.LocationKey, Holder: all[i].LocationKey})
 			}
 		}
 	}
@@ -417,11 +423,34 @@ func (t *tx) saveChildren(results []Result) ([]Conflict, error) {
 		}
 	}
 	m, err := t.merge(LaneNew)
-	if err != nil || m.conflicts == 0 {
+	if err != nil {
+		return twice, err
+	}
+	if err := t.hurry(results); err != nil || m.conflicts == 0 {
 		return twice, err
 	}
 	refused, err := t.stagedConflicts()
 	return append(twice, refused...), err
+}
+
+// hurry makes what interactive entities led to interactive, too: who registers
+// a location waits for what it holds.
+func (t *tx) hurry(results []Result) error {
+	var parents []int64
+	for _, r := range results {
+		if r.Work.Lane == LaneInteractive {
+			parents = append(parents, r.Work.ID)
+		}
+	}
+	for part := range slices.Chunk(parents, chunk) {
+		b := t.build()
+		b.Write("UPDATE entity_due SET lane = ", sqltext.ID(LaneInteractive), " WHERE next_at <= ", sqltext.ID(t.now), " AND lane > ", sqltext.ID(LaneInteractive),
+			" AND entity_id IN (SELECT target_id FROM entity_edge WHERE parent_id IN (", b.IDs(part), "))")
+		if _, err := t.exec(b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tx) hadChildren(parents []int64) (bool, error) {

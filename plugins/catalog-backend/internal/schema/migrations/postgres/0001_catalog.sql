@@ -1,4 +1,5 @@
--- Times are milliseconds since 1970 (UTC). Refs, keys and values compare by
+-- No name is that of a table of Backstage's catalog, so that both may be in
+-- one database. Times are milliseconds since 1970 (UTC). Refs, keys and values compare by
 -- byte, so that order and prefix search do not depend on the server's locale.
 
 -- An entity from the moment somebody hands it in. "final" is what clients see;
@@ -96,15 +97,15 @@ CREATE TABLE search_key (
     id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key text COLLATE "C" NOT NULL UNIQUE
 );
-CREATE TABLE search (
+CREATE TABLE entity_search (
     entity_id bigint NOT NULL,
     key_id    bigint NOT NULL,
     value     text COLLATE "C",
     original  text COLLATE "C",
     item      boolean NOT NULL
 );
-CREATE INDEX search_value ON search (key_id, value, entity_id);
-CREATE INDEX search_entity ON search (entity_id);
+CREATE INDEX entity_search_value ON entity_search (key_id, value, entity_id);
+CREATE INDEX entity_search_entity ON entity_search (entity_id, key_id);
 
 -- Locations that users registered.
 CREATE TABLE location (

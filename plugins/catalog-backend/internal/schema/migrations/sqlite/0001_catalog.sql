@@ -1,4 +1,5 @@
--- Times are milliseconds since 1970 (UTC). Text compares by byte.
+-- No name is that of a table of Backstage's catalog, so that both may be in
+-- one database. Times are milliseconds since 1970 (UTC). Text compares by byte.
 
 -- An entity from the moment somebody hands it in. "final" is what clients see;
 -- it is NULL until the entity was processed for the first time.
@@ -95,15 +96,15 @@ CREATE TABLE search_key (
     id  integer PRIMARY KEY AUTOINCREMENT,
     key text NOT NULL UNIQUE
 );
-CREATE TABLE search (
+CREATE TABLE entity_search (
     entity_id integer NOT NULL,
     key_id    integer NOT NULL,
     value     text,
     original  text,
     item      integer NOT NULL
 );
-CREATE INDEX search_value ON search (key_id, value, entity_id);
-CREATE INDEX search_entity ON search (entity_id);
+CREATE INDEX entity_search_value ON entity_search (key_id, value, entity_id);
+CREATE INDEX entity_search_entity ON entity_search (entity_id, key_id);
 
 -- Locations that users registered.
 CREATE TABLE location (

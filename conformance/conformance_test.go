@@ -1,0 +1,366 @@
+// Package conformance replays recorded exchanges of the reference backend
+// against the standard backend, and compares the answers. The exchanges are in
+// testdata, in the form of package exchange; cases that differ on purpose, or
+// still, are in known.
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flytower/flytower/conformance/exchange"
+)
+
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	file, err := os.Open("testdata/catalog.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	all, err := exchange.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers := newPeers(t)
+	r := &replay{
+		backend: start(t, build(t), input, peers.address),
+		vars: map[string]string{
+			"staticToken": "static-token-1234567890", "restrictedToken": "restricted-token-1234567890",
+			"userToken": peers.token(t, "user:development/guest"), "inputDir": input, "files": peers.address,
+		},
+		places: exchange.Places{
+			input: "{{inputDir}}", url.QueryEscape(input): "{{inputDir}}",
+			peers.address: "{{files}}", "127.0.0.1:7107": "{{base}}",
+		},
+	}
+	seen := map[string]bool{}
+	for _, x := range all {
+		seen[x.Name] = true
+		t.Run(x.Name, func(t *testing.T) { r.one(t, x) })
+	}
+	for name := range known {
+		if !seen[name] {
+			t.Errorf("there is no exchange %s any more; remove it from the known differences", name)
+		}
+	}
+}
+
+// replay sends exchanges in order.
+type replay struct {
+	backend string
+	vars    map[string]string
+	places  exchange.Places
+}
+
+// settle is how long an answer may take that is reached after a while.
+const settle = 30 * time.Second
+
+func (r *replay) one(t *testing.T, x exchange.Exchange) {
+	reason, differs := known[x.Name]
+	var diff string
+	for deadline := time.Now().Add(settle); ; time.Sleep(50 * time.Millisecond) {
+		answer := r.send(t, x.Request)
+		diff = cmp.Diff(x.Response, x.Normalise(answer, r.places))
+		if !x.Poll || diff == "" || differs && answer.Status == x.Response.Status || time.Now().After(deadline) {
+			r.capture(t, x.Capture, answer)
+			break
+		}
+	}
+	switch {
+	case differs && diff == "":
+		t.Errorf("the answer is that of the reference; remove the exchange from the known differences (%s)", reason)
+	case !differs && diff != "":
+		t.Errorf("%s %s: the answer differs from that of the reference (-reference +this):\n%s", x.Request.Method, x.Request.Path, diff)
+	}
+}
+
+var variable = regexp.MustCompile(`\{\{(\w+)(\|uri)?\}\}`)
+
+func (r *replay) fill(t *testing.T, text string) string {
+	return variable.ReplaceAllStringFunc(text, func(s string) string {
+		m := variable.FindStringSubmatch(s)
+		v, ok := r.vars[m[1]]
+		if !ok {
+			t.Fatalf("%s was not captured by an earlier exchange", m[1])
+		}
+		if m[2] != "" {
+			return url.QueryEscape(v)
+		}
+		return v
+	})
+}
+
+func (r *replay) send(t *testing.T, q exchange.Request) exchange.Answer {
+	t.Helper()
+	var body io.Reader
+	if q.Body != nil {
+		var text string
+		if json.Unmarshal(q.Body, &text) != nil {
+			text = string(q.Body)
+		}
+		body = strings.NewReader(r.fill(t, text))
+	}
+	req, err := http.NewRequestWithContext(t.Context(), q.Method, "http://"+r.backend, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.URL.Path, req.URL.Opaque = "", r.fill(t, q.Path) // as it is, byte for byte
+	for name, v := range q.Headers {
+		req.Header.Set(name, r.fill(t, v))
+	}
+	resp, err := network.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var from io.Reader = resp.Body
+	if resp.Header.Get("Content-Encoding") == "gzip" {
+		if from, err = gzip.NewReader(resp.Body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := io.ReadAll(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := exchange.Answer{Status: resp.StatusCode, Headers: map[string]any{}}
+	for name, values := range resp.Header {
+		var v any = values[0]
+		if len(values) > 1 {
+			list := make([]any, len(values))
+			for i := range values {
+				list[i] = values[i]
+			}
+			v = list
+		}
+		a.Headers[strings.ToLower(name)] = v
+	}
+	if len(text) > 0 {
+		a.Body = string(text)
+		var v any
+		if strings.Contains(resp.Header.Get("Content-Type"), "json") && json.Unmarshal(text, &v) == nil {
+			a.Body = v
+		}
+	}
+	return a
+}
+
+var network = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
+
+// capture keeps values of an answer for later requests.
+func (r *replay) capture(t *testing.T, from map[string]string, a exchange.Answer) {
+	t.Helper()
+	for name, path := range from {
+		if parameter, ok := strings.CutPrefix(path, "link."); ok {
+			link, _ := a.Headers["link"].(string)
+			u, err := url.Parse(strings.TrimPrefix(strings.SplitN(link, ">", 2)[0], "<"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.vars[name] = u.Query().Get(parameter)
+			continue
+		}
+		var v any = map[string]any{"body": a.Body}
+		for part := range strings.SplitSeq(path, ".") {
+			members, _ := v.(map[string]any)
+			v = members[part]
+		}
+		text, ok := v.(string)
+		if !ok {
+			t.Errorf("there is no %s in the answer to capture", path)
+		}
+		r.vars[name] = text
+	}
+}
+
+// build makes the program under test.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "backend")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./backend").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return program
+}
+
+// start runs the program and returns its address.
+func start(t *testing.T, program, input, files string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, "--config", filepath.Join(input, "app-config.yaml"))
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir, "INPUT_DIR=" + input, "FILES=" + files}
+	cmd.Stderr = os.Stderr
+	var complaints bytes.Buffer // of its log
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address := make(chan string, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer close(address)
+		for lines := bufio.NewReader(stdout); ; {
+			line, err := lines.ReadBytes('\n')
+			var e struct {
+				Level, Message string
+				Port           int
+			}
+			switch {
+			case json.Unmarshal(line, &e) != nil:
+			case strings.HasPrefix(e.Message, "Listening on "):
+				address <- fmt.Sprintf("127.0.0.1:%d", e.Port)
+			case e.Level != "info":
+				complaints.Write(line)
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		<-ended
+		_ = cmd.Wait()
+		if t.Failed() && complaints.Len() > 0 {
+			t.Logf("the log of the backend has:\n%s", &complaints)
+		}
+	})
+	at, ok := <-address
+	if !ok {
+		t.Fatal("the backend ended before it listened")
+	}
+	for deadline := time.Now().Add(settle); ; time.Sleep(20 * time.Millisecond) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at+"/.backstage/health/v1/readiness", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := network.RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close() // its content does not matter
+			if resp.StatusCode == http.StatusOK {
+				return at
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the backend is not ready: %v", err)
+		}
+	}
+}
+
+// peers stand in for what was beside the recorded backend: a server with
+// files, the plugin that signs users in, and the one that permits.
+type peers struct {
+	address string
+	key     *ecdsa.PrivateKey
+}
+
+func newPeers(t *testing.T) *peers {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peers{key: key}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /www/{name}", func(w http.ResponseWriter, r *http.Request) {
+		text, err := os.ReadFile(filepath.Join("testdata", "www", filepath.Base(r.PathValue("name"))))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/yaml")
+		_, _ = w.Write(bytes.ReplaceAll(text, []byte("{{files}}"), []byte(p.address))) // the reader sees if it is cut
+	})
+	answer := func(w http.ResponseWriter, v any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v) // the reader sees if it is cut
+	}
+	mux.HandleFunc("GET /api/auth/.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "one", Algorithm: "ES256"}}})
+	})
+	mux.HandleFunc("POST /api/permission/authorize", func(w http.ResponseWriter, r *http.Request) {
+		var q struct{ Items []struct{ ID string } }
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		items := make([]map[string]string, len(q.Items))
+		for i := range items {
+			items[i] = map[string]string{"id": q.Items[i].ID, "result": "ALLOW"}
+		}
+		answer(w, map[string]any{"items": items})
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	p.address = server.Listener.Addr().String()
+	return p
+}
+
+// token is one of a user who is signed in. Its claim uip is the signature of
+// the short form of the token, which plugins send to each other.
+func (p *peers) token(t *testing.T, user string) string {
+	t.Helper()
+	now := time.Now().Unix()
+	short := struct {
+		Sub string `json:"sub"`
+		Iat int64  `json:"iat"`
+		Exp int64  `json:"exp"`
+	}{user, now, now + 3600}
+	limited := p.sign(t, "vnd.backstage.limited-user", short)
+	return p.sign(t, "vnd.backstage.user", map[string]any{
+		"iss": "http://" + p.address + "/api/auth", "sub": user, "ent": []string{user}, "aud": "backstage",
+		"iat": now, "exp": now + 3600, "uip": limited[strings.LastIndexByte(limited, '.')+1:],
+	})
+}
+
+// sign returns a JSON Web Token, with the members of its header in the order
+// that the proof of the short form depends on.
+func (p *peers) sign(t *testing.T, typ string, claims any) string {
+	t.Helper()
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	text := encode([]byte(`{"typ":"`+typ+`","alg":"ES256","kid":"one"}`)) + "." + encode(payload)
+	hash := sha256.Sum256([]byte(text))
+	r, s, err := ecdsa.Sign(rand.Reader, p.key, hash[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature := make([]byte, 64)
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return text + "." + encode(signature)
+}
