@@ -319,7 +319,7 @@ func (f *follower) documents(ctx context.Context, condition string) ([]postings.
 	unknown := map[int64]bool{}
 	b := f.build()
 	b.Write("SELECT id, 0, ref, final_hash, ", b.Bool(false), " FROM entity WHERE final IS NOT NULL AND id", condition,
-		" UNION ALL SELECT entity_id, key_id, value, original, item FROM search WHERE entity_id", condition)
+		" UNION ALL SELECT entity_id, key_id, value, original, item FROM entity_search WHERE entity_id", condition)
 	err := f.each(ctx, b, func(rows *sql.Rows) error {
 		var r row
 		var value, original sql.NullString
@@ -371,7 +371,7 @@ func (f *follower) learn(ctx context.Context, keys map[int64]bool) error {
 	}
 	for id := range keys {
 		if _, ok := f.fields[id]; !ok {
-			return fmt.Errorf("the table search names the key %d, which search_key does not have", id)
+			return fmt.Errorf("the table entity_search names the key %d, which search_key does not have", id)
 		}
 	}
 	return nil

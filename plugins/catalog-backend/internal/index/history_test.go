@@ -181,7 +181,8 @@ func (w *world) same(t *rapid.T, ctx context.Context) {
 		sql, err2 := tables.ByUID(ctx, e.uid, q.Filter)
 		compare("by uid "+e.uid, want, have, sql, err1, err2)
 	}
-	if n := w.tables.asked.Load() - asked; n != 0 {
+	items := slices.ContainsFunc(q.Order, func(o query.Order) bool { return strings.Count(o.Field, ".") > 1 })
+	if n := w.tables.asked.Load() - asked; n != 0 && !items {
 		t.Fatalf("the index left %d questions to the tables", n)
 	}
 	// A facet over items is answered by either.
@@ -199,7 +200,7 @@ func TestHistories(t *testing.T) {
 		w := newWorld(t, db)
 		ctx := t.Context()
 		rapid.Check(t, func(t *rapid.T) {
-			for _, table := range []string{"entity", "search", "search_key", "entity_change"} {
+			for _, table := range []string{"entity", "entity_search", "search_key", "entity_change"} {
 				if _, err := db.DB.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 					t.Fatalf("emptying %s: %v", table, err)
 				}

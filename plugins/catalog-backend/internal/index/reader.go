@@ -57,7 +57,9 @@ func (r *Reader) List(ctx context.Context, q read.Request) ([]read.Item, error) 
 // Count returns how many entities there are, whatever the place and the limit.
 func (r *Reader) Count(ctx context.Context, q read.Request) (int, error) {
 	if terms := r.index.current(ctx); terms != nil {
-		return terms.Count(q), nil
+		if n, ok := terms.Count(q); ok {
+			return n, nil
+		}
 	}
 	return r.tables.Count(ctx, q)
 }

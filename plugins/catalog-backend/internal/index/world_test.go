@@ -152,7 +152,7 @@ func (w *world) putIn(ctx context.Context, tx *sql.Tx, entities ...catalogcommon
 		w.now[ref] = e
 		statements := []string{
 			fmt.Sprintf("UPDATE entity SET final = %s, final_hash = %s WHERE id = %d", quote(string(e.AppendJSON(nil))), quote(e.Hash()), id),
-			fmt.Sprintf("DELETE FROM search WHERE entity_id = %d", id),
+			fmt.Sprintf("DELETE FROM entity_search WHERE entity_id = %d", id),
 		}
 		rows, _ := entitysearch.Rows(e)
 		for _, r := range rows {
@@ -170,7 +170,7 @@ func (w *world) putIn(ctx context.Context, tx *sql.Tx, entities ...catalogcommon
 				w.keys[r.Key] = true
 				statements = append(statements, "INSERT INTO search_key (key) VALUES ("+quote(r.Key)+") ON CONFLICT (key) DO NOTHING")
 			}
-			statements = append(statements, fmt.Sprintf("INSERT INTO search (entity_id, key_id, value, original, item) SELECT %d, id, %s, %s, %v FROM search_key WHERE key = %s", id, value, original, r.Item, quote(r.Key)))
+			statements = append(statements, fmt.Sprintf("INSERT INTO entity_search (entity_id, key_id, value, original, item) SELECT %d, id, %s, %s, %v FROM search_key WHERE key = %s", id, value, original, r.Item, quote(r.Key)))
 		}
 		statements = append(statements, fmt.Sprintf("INSERT INTO entity_change (entity_id, deleted) VALUES (%d, false)", id))
 		if _, err := tx.ExecContext(ctx, strings.Join(statements, ";\n")); err != nil {
@@ -186,7 +186,7 @@ func (w *world) remove(t tb, ctx context.Context, ref string) {
 		const of = " = (SELECT id FROM entity WHERE ref = "
 		for _, s := range []string{
 			"INSERT INTO entity_change (entity_id, deleted) SELECT id, true FROM entity WHERE ref = " + quote(ref),
-			"DELETE FROM search WHERE entity_id" + of + quote(ref) + ")",
+			"DELETE FROM entity_search WHERE entity_id" + of + quote(ref) + ")",
 			"DELETE FROM entity WHERE ref = " + quote(ref),
 		} {
 			if _, err := tx.ExecContext(ctx, s); err != nil {
@@ -258,7 +258,7 @@ func (e modelled) meets(p query.Predicate) bool {
 // value returns the smallest value of a key, or the largest.
 func (e modelled) value(o query.Order) (out string, ok bool) {
 	for _, r := range e.rows {
-		if r.Key == o.Field && !r.Null && !r.Derived && (!ok || (r.Value > out) == o.Descending) {
+		if r.Key == o.Field && !r.Null && (!ok || (r.Value > out) == o.Descending) {
 			out, ok = r.Value, true
 		}
 	}

@@ -31,6 +31,9 @@ func (x *Index) List(q read.Request) ([]Hit, bool) {
 	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	if slices.ContainsFunc(q.Order, func(o query.Order) bool { return x.hasItems(o.Field) }) {
+		return nil, false
+	}
 	s, known := x.specOf(q.Order, q.KeepUnordered)
 	if !known && !q.KeepUnordered {
 		return nil, true
@@ -146,8 +149,8 @@ func pickWalking(r *ranking, found *roaring.Bitmap, from, to int, q read.Request
 	return out
 }
 
-// Count returns what read.Reader.Count does.
-func (x *Index) Count(q read.Request) int {
+// Count returns what read.Reader.Count does; false if it cannot.
+func (x *Index) Count(q read.Request) (int, bool) {
 	if q.KeepUnordered {
 		q.Order = nil
 	}
@@ -155,24 +158,29 @@ func (x *Index) Count(q read.Request) int {
 	defer x.mu.RUnlock()
 	found := x.matches(q).bitmap
 	if len(q.Order) == 0 {
-		return int(found.GetCardinality())
+		return int(found.GetCardinality()), true
+	}
+	if x.hasItems(q.Order[0].Field) {
+		return 0, false
 	}
 	number, ok := x.names[q.Order[0].Field]
 	if !ok {
-		return 0
+		return 0, true
 	}
 	f := x.field[number]
 	n := int(found.AndCardinality(f.has))
 	if f.null == noTerm {
-		return n
+		return n, true
 	}
 	// Of those that have the key, some have no value that compares.
 	for _, ordinal := range x.members(nil, x.dict.term(f.null).members) {
-		if found.Contains(ordinal) && !x.sortValues(spec{by: []by{{field: number}}}, ordinal).has[0] {
-			n--
+		if found.Contains(ordinal) {
+			if _, _, has := x.describe(ordinal, &by{field: number}); !has {
+				n--
+			}
 		}
 	}
-	return n
+	return n, true
 }
 
 // ByRefs returns the entities with the refs, in their order; one without ID
@@ -228,17 +236,13 @@ func (x *Index) Facets(keys []string, filter query.Predicate) (map[string][]read
 	out := make(map[string][]read.Facet, len(keys))
 	for _, key := range keys {
 		lower := strings.ToLower(key)
-		number, literal := x.names[lower]
-		if literal {
-			out[key] = c.facets(x.field[number])
-			continue
-		}
-		u := union{index: x}
-		if x.addItems(&u, lower); len(u.few)+len(u.bitmaps) > 0 {
-			// Whether it is a key in its own right, the index does not know.
+		if x.hasItems(lower) {
 			return nil, false
 		}
 		out[key] = []read.Facet{}
+		if number, ok := x.names[lower]; ok {
+			out[key] = c.facets(x.field[number])
+		}
 	}
 	return out, true
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
+	"github.com/flytower/flytower/plugins/catalog-common/entitysearch"
 )
 
 // result is a set of entities. A shared bitmap belongs to the index and must
@@ -191,6 +192,9 @@ func (x *Index) eachValue(f *field, number uint32, value string, visit func(id u
 // addItems adds the entities that have the key because they have the item of
 // an array: the string s at the key k stands for k.s = true, too.
 func (x *Index) addItems(u *union, key string) {
+	if entitysearch.TooLong(key) {
+		return // there are no rows with such a key
+	}
 	for i := len(key) - 1; i > 0; i-- {
 		if key[i] != '.' {
 			continue
@@ -203,6 +207,14 @@ func (x *Index) addItems(u *union, key string) {
 			})
 		}
 	}
+}
+
+// hasItems reports whether the key stands for items of arrays. Filters know
+// them; values to list and to order by are left to the database.
+func (x *Index) hasItems(key string) bool {
+	u := union{index: x}
+	x.addItems(&u, key)
+	return len(u.few)+len(u.bitmaps) > 0
 }
 
 // matches returns the entities that meet the filter and have the text.

@@ -70,7 +70,7 @@ func play(t *testing.T, script []byte) {
 			t.Errorf("list by %s (-want +have):\n%s", field, diff)
 		}
 		for v, n := range counts {
-			if have := x.Count(read.Request{Filter: query.In{Key: field, Values: []string{v}}}); have != n {
+			if have, _ := x.Count(read.Request{Filter: query.In{Key: field, Values: []string{v}}}); have != n {
 				t.Errorf("%d entities have %s %s, want %d", have, field, v, n)
 			}
 		}
