@@ -28,7 +28,8 @@ type follower struct {
 type gap struct {
 	from, to int64
 	// until is the number of a transaction: when all before it have ended, the
-	// versions that are still not there never will be.
+	// versions that are still not there never will be. It is 0 until it is
+	// known.
 	until int64
 }
 
@@ -107,7 +108,7 @@ func (f *follower) dateGaps(ctx context.Context) error {
 		return nil
 	}
 	if len(f.gaps) > maxGaps {
-		return fmt.Errorf("%w: there are %d gaps between the changes", errBehind, len(f.gaps))
+		return fmt.Errorf("there are %d gaps between the changes of the catalog, more than can be followed", len(f.gaps))
 	}
 	_, next, err := f.transactions(ctx)
 	for i := range f.gaps {
@@ -160,7 +161,7 @@ func (f *follower) fillGaps(ctx context.Context) (changed []int64, err error) {
 			return nil, err
 		}
 		for _, g := range part {
-			if g.until > oldest {
+			if g.until == 0 || g.until > oldest {
 				open = append(open, g.without(there)...)
 			}
 		}
