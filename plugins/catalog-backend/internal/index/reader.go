@@ -114,7 +114,7 @@ func (r *Reader) Ancestry(ctx context.Context, ref string) ([]read.Node, error) 
 
 // maxKept is up to how many entities of one answer are kept for the next; a
 // download of all would drive out what is asked often.
-const maxKept = 1000
+const maxKept = 4096
 
 // fetch returns the JSON texts of entities, nil for hits without an id. It
 // returns false if one of them is not what was indexed any more.
