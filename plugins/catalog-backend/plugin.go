@@ -20,6 +20,7 @@ import (
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/actions"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/api"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/engine"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/index"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/locations"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/permissions"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/processors"
@@ -85,8 +86,14 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		} else if n > 0 {
 			log().InfoContext(ctx, "took over the registered locations of the Backstage backend that had this database", "locations", n)
 		}
+		inMemory, err := readIndexSettings(config())
+		if err != nil {
+			return err
+		}
+		terms := index.New(database(), index.Options{Logger: log(), MaxMemory: inMemory.maxMemory})
 		woken := make(chan struct{}, 1)
 		state := store.New(database(), store.Options{Wake: func() {
+			terms.Wake()
 			select {
 			case woken <- struct{}{}:
 			default: // a wake-up is on its way already
@@ -130,7 +137,19 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err := lifecycle().OnStop("follow catalog.locations no longer", configured.Close); err != nil {
 			return err
 		}
-		reader := read.New(database())
+		var reader api.Reader = read.New(database())
+		if inMemory.enabled {
+			reader = index.NewReader(terms, reader, indexCache)
+			if err := observeIndex(metrics(), terms); err != nil {
+				return err
+			}
+			if err := lifecycle().OnStart("load the index", func(context.Context) error {
+				lifecycle().Go("index", terms.Run)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
 		if err := permissions.Register(authorization(), reader); err != nil {
 			return err
 		}

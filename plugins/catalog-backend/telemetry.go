@@ -13,6 +13,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/index"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
@@ -48,6 +49,28 @@ func newObserver(meter metric.Meter, state *store.Store) (func(ctx context.Conte
 		duration.Record(ctx, took.Seconds(), with)
 		delay.Record(ctx, waited.Seconds())
 	}, nil
+}
+
+// observeIndex measures the index in memory.
+func observeIndex(meter metric.Meter, x *index.Index) error {
+	memory, err1 := meter.Int64ObservableGauge("catalog.index.memory", metric.WithUnit("By"), metric.WithDescription("Memory that the index of the catalog takes"))
+	entities, err2 := meter.Int64ObservableGauge("catalog.index.entities", metric.WithDescription("Number of entities in the index of the catalog"))
+	inSync, err3 := meter.Int64ObservableGauge("catalog.index.in_sync", metric.WithDescription("1 while the index of the catalog answers, 0 while the database does"))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		s := x.Status()
+		o.ObserveInt64(memory, int64(s.Memory.Bytes))
+		o.ObserveInt64(entities, int64(s.Memory.Entities))
+		answers := int64(0)
+		if s.InSync {
+			answers = 1
+		}
+		o.ObserveInt64(inSync, answers)
+		return nil
+	}, memory, entities, inSync)
+	return err
 }
 
 // Topics that the catalog publishes to.
