@@ -150,7 +150,8 @@ func TestMessages(t *testing.T) {
 				}
 			}
 			if s.command == nil {
-				s.command = []string{"run"}
+				// Some plugins, so that a new one changes no message.
+				s.command = []string{"run", "--plugins", "catalog,gateway"}
 			}
 			began := time.Now()
 			p := execute(t, setup{added: s.added, config: s.config, files: s.files, env: env}, s.command)
