@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -90,9 +91,7 @@ func (c Client) Do(method, path string, body any) *Response {
 		req.Header.Set("Content-Type", contentType)
 	}
 	c.who.apply(req.Header, c.server.setup.get().anonymous != nil)
-	for name, values := range c.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, c.header)
 	resp, err := c.server.http.Do(req)
 	if err != nil {
 		c.t.Fatalf("%s %s: no answer: %v", method, path, err)

@@ -3,6 +3,7 @@ package configschema
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"reflect"
 	"slices"
@@ -118,9 +119,7 @@ func (m *merger) fail(format string, args ...any) {
 // merge returns the schema of what satisfies both. Neither argument changes.
 func (m *merger) merge(a, b map[string]any, path Path) map[string]any {
 	out := make(map[string]any, len(a)+len(b))
-	for k, v := range a {
-		out[k] = v
-	}
+	maps.Copy(out, a)
 	for _, k := range sortedKeys(b) {
 		x, y := a[k], b[k]
 		if _, ok := a[k]; !ok || reflect.DeepEqual(x, y) {
@@ -196,9 +195,7 @@ func (m *merger) members(x, y any, path Path) map[string]any {
 	a, _ := x.(map[string]any)
 	b, _ := y.(map[string]any)
 	out := make(map[string]any, len(a)+len(b))
-	for name, v := range a {
-		out[name] = v
-	}
+	maps.Copy(out, a)
 	for _, name := range sortedKeys(b) {
 		one, other := asSchema(a[name]), asSchema(b[name])
 		if one == nil || other == nil {

@@ -122,7 +122,7 @@ func normalHost(u *url.URL) string {
 func checkPath(escaped string) error {
 	p := escaped
 	for range maxDecodings {
-		for _, seg := range strings.Split(p, "/") {
+		for seg := range strings.SplitSeq(p, "/") {
 			if seg == "." || seg == ".." {
 				return errors.New(`the path of the URL has a "." or ".." segment`)
 			}

@@ -197,7 +197,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, part := range strings.Split(l.Owner+"/"+l.Repo+"/"+l.Path, "/") {
+		for part := range strings.SplitSeq(l.Owner+"/"+l.Repo+"/"+l.Path, "/") {
 			if part == ".." || part == "." || strings.ContainsAny(part, "\x00\\") {
 				t.Errorf("%q parsed as %+v", raw, l)
 			}

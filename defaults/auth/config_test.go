@@ -215,11 +215,11 @@ func TestAddedKindsOfTokens(t *testing.T) {
 
 	magic := core.ExternalTokenHandler{Type: "magic", Initialize: initialize}
 	for name, added := range map[string][]core.ExternalTokenHandler{
-		"twice":        {magic, magic},
-		"built in":     {magic, {Type: "static", Initialize: initialize}},
-		"nameless":     {magic, {Initialize: initialize}},
-		"no verifier":  {{Type: "magic", Initialize: func(core.Config) (core.ExternalTokenVerifier, error) { return nil, nil }}},
-		"uninitalized": {{Type: "magic"}},
+		"twice":         {magic, magic},
+		"built in":      {magic, {Type: "static", Initialize: initialize}},
+		"nameless":      {magic, {Initialize: initialize}},
+		"no verifier":   {{Type: "magic", Initialize: func(core.Config) (core.ExternalTokenVerifier, error) { return nil, nil }}},
+		"uninitialized": {{Type: "magic"}},
 	} {
 		if _, err := newShared(t, config, added...); err == nil {
 			t.Errorf("%s: no error", name)

@@ -53,7 +53,7 @@ func (c *srvCache) pick(ctx context.Context, name string) (string, error) {
 			total += int(r.Weight)
 		}
 	}
-	chosen := best[0]
+	var chosen *net.SRV
 	if total == 0 {
 		chosen = best[c.random(len(best))]
 	} else {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -105,9 +106,7 @@ func (f *files) names() map[string]stamp {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	used := make(map[string]stamp, len(f.used))
-	for name, s := range f.used {
-		used[name] = s
-	}
+	maps.Copy(used, f.used)
 	return used
 }
 

@@ -280,7 +280,7 @@ func toString(key string, n *conftree.Node) (string, *core.ConfigError) {
 }
 
 func toNumber(key string, n *conftree.Node) (float64, *core.ConfigError) {
-	f := math.NaN()
+	var f float64
 	switch n.Kind {
 	case conftree.Number:
 		f = n.Num

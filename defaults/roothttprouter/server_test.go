@@ -485,7 +485,7 @@ func TestRequestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := s.log.String()
-	if i := strings.Index(log, "/x/long"); i < 0 || len(log) > 40<<10 {
+	if found := strings.Contains(log, "/x/long"); !found || len(log) > 40<<10 {
 		t.Errorf("a long request fills the log: %d bytes", len(log))
 	}
 	for _, want := range []string{

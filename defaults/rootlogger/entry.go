@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -98,9 +99,7 @@ func (e *entry) add(groups []string, a slog.Attr) {
 // matched returns the fields that overrides look at.
 func (e *entry) matched() map[string]any {
 	fields := make(map[string]any, len(e.fields.values)+2)
-	for k, v := range e.fields.values {
-		fields[k] = v
-	}
+	maps.Copy(fields, e.fields.values)
 	fields["message"], fields["level"] = e.message, levelName(e.level)
 	return fields
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -125,9 +126,7 @@ func TestSameAnswerAsOverTheNetwork(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for k, v := range c.header {
-					r.Header[k] = v
-				}
+				maps.Copy(r.Header, c.header)
 				resp, err := send(r)
 				if err != nil {
 					t.Fatal(err)

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -41,10 +42,8 @@ func isSecretParameter(name string) bool {
 		name = d
 	}
 	name = strings.ToLower(name)
-	for _, s := range secretParameters {
-		if name == s {
-			return true
-		}
+	if slices.Contains(secretParameters, name) {
+		return true
 	}
 	for _, s := range secretNames {
 		if strings.Contains(name, s) {

@@ -51,7 +51,7 @@ local all all trust
 `
 
 // keepAlive is the pipe that keeps the server alive.
-var keepAlive io.Closer
+var keepAlive io.Closer //nolint:unused // it is held, not read
 
 func start() (string, error) {
 	if dsn := os.Getenv("FLYTOWER_TEST_POSTGRES"); dsn != "" {

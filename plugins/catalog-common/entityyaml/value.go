@@ -2,6 +2,7 @@ package entityyaml
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v4"
@@ -67,10 +68,8 @@ func (b *builder) value(n *yaml.Node, depth int) (any, error) {
 		}
 		return b.value(n.Content[0], depth)
 	case yaml.AliasNode:
-		for _, outer := range b.open {
-			if outer == n.Alias {
-				return nil, fail(n, "Alias %s is inside of what it refers to", n.Value)
-			}
+		if slices.Contains(b.open, n.Alias) {
+			return nil, fail(n, "Alias %s is inside of what it refers to", n.Value)
 		}
 		b.inAlias++
 		v, err := b.value(n.Alias, depth)

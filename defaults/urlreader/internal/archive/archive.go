@@ -384,10 +384,8 @@ func CleanName(name string) (string, error) {
 	case len(name) > 1 && name[1] == ':' && (name[0]|0x20) >= 'a' && (name[0]|0x20) <= 'z' && strings.HasPrefix(name[2:], `\`):
 		return "", badName(name, "it is absolute")
 	}
-	for _, p := range strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '\\' }) {
-		if p == ".." {
-			return "", badName(name, `it has a ".." segment`)
-		}
+	if slices.Contains(strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '\\' }), "..") {
+		return "", badName(name, `it has a ".." segment`)
 	}
 	clean := path.Clean(name)
 	if clean == "." {

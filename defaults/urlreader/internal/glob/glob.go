@@ -51,7 +51,7 @@ func leadingDot(p string) bool {
 		if end < 0 {
 			break
 		}
-		for _, alternative := range strings.Split(p[2:end], "|") {
+		for alternative := range strings.SplitSeq(p[2:end], "|") {
 			if strings.HasPrefix(alternative, ".") {
 				return true
 			}
@@ -74,7 +74,7 @@ func Compile(pattern string) (*Glob, error) {
 	for _, p := range all {
 		var segs []segment
 		stars := 0
-		for _, part := range strings.Split(strings.Trim(p, "/"), "/") {
+		for part := range strings.SplitSeq(strings.Trim(p, "/"), "/") {
 			if part == "**" {
 				if len(segs) > 0 && segs[len(segs)-1].any {
 					continue

@@ -47,10 +47,8 @@ func parseParams(r *http.Request, known ...param) (params, error) {
 		if i < 0 {
 			return nil, apierr.Input("Unknown query parameter '%s'", name)
 		}
-		for _, v := range raw[name] {
-			if v == "" {
-				return nil, apierr.Input("Empty value found for query parameter '%s'", bare)
-			}
+		if slices.Contains(raw[name], "") {
+			return nil, apierr.Input("Empty value found for query parameter '%s'", bare)
 		}
 		out[bare] = append(out[bare], raw[name]...)
 	}

@@ -22,14 +22,6 @@ func none() result { return result{bitmap: roaring.New()} }
 
 func (x *Index) all() result { return result{bitmap: x.live, shared: true} }
 
-// own returns a bitmap that may be changed.
-func (r result) own() *roaring.Bitmap {
-	if r.shared {
-		return r.bitmap.Clone()
-	}
-	return r.bitmap
-}
-
 // eval returns the entities that meet a predicate.
 func (x *Index) eval(p query.Predicate) result {
 	switch p := p.(type) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/flytower/flytower/apierr"
@@ -33,9 +34,7 @@ func NewPlaceholder(reader core.URLReaderService, same SameRepository, more map[
 	p := &Placeholder{reader: reader, same: same, resolvers: map[string]catalognode.PlaceholderResolver{
 		"text": resolveText, "json": resolveJSON, "yaml": resolveYAML,
 	}}
-	for key, resolve := range more {
-		p.resolvers[key] = resolve
-	}
+	maps.Copy(p.resolvers, more)
 	return p
 }
 
