@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -48,7 +49,7 @@ func (s *settings) explain(ctx context.Context, err error) error {
 	case errors.As(err, &pg):
 		s.explainAnswer(pg, out)
 	case errors.As(err, &connect):
-		out.Problem = fmt.Sprintf("leads to %s, which cannot be reached (%v)", s.target(), reason(err))
+		out.Problem = fmt.Sprintf("leads to %s, which cannot be reached (%s)", s.target(), reason(err))
 		out.Remedy = "start the server, or correct host, port and ssl"
 	case ctx.Err() != nil:
 		return err
@@ -80,15 +81,24 @@ func (s *settings) explainAnswer(pg *pgconn.PgError, out *core.ConfigError) {
 	}
 }
 
-// reason is the cause of a failed connection without what pgx adds to it.
-func reason(err error) error {
+// reason is the cause of a failed connection in one line, without what pgx
+// adds to it. Where several ways were tried, it is that of the last one.
+func reason(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) {
-		return op
+		return op.Error()
 	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
-		return dns
+		return dns.Error()
 	}
-	return rootCause(err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "there was no answer in time"
+	}
+	text := strings.TrimSpace(rootCause(err).Error())
+	text = text[strings.LastIndexByte(text, '\n')+1:]
+	if _, after, ok := strings.Cut(text, "): "); ok { // "address (host): "
+		text = after
+	}
+	return text
 }

@@ -86,6 +86,14 @@ var situations = []situation{
 	}},
 	{name: "invalid-listen", config: "backend:\n  baseUrl: http://localhost:7007\n  listen: {host: 127.0.0.1, port: 70070}\n" + inMemory, code: 1},
 	{name: "postgres-unreachable", config: listen("  database:\n    client: pg\n    connection: {host: 127.0.0.1, port: 1, user: u, password: " + secret + "}\n"), code: 1},
+	{name: "postgres-silent", config: listen("  database:\n    client: pg\n    connection: {host: 127.0.0.1, port: '${PORT}', user: u, password: " + secret + "}\n"), code: 1, prepare: func(t *testing.T) map[string]string {
+		l, err := net.Listen("tcp", "127.0.0.1:0") // the system accepts, nobody answers
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() }) // nothing was written
+		return map[string]string{"PORT": fmt.Sprint(l.Addr().(*net.TCPAddr).Port)}
+	}},
 	{name: "postgres-wrong-password", config: listen(pgConnection), code: 1, prepare: func(t *testing.T) map[string]string {
 		return restricted(t, "a-very-different-password", "IN ROLE secured")
 	}},
