@@ -4,9 +4,10 @@
 //
 //	go run ./conformance/backend --config app-config.golden.yaml
 //
-// As the plugins that they extend arrive, the additions do, too: a scaffolder
-// module with a template filter, globals and an autocomplete provider, and,
-// with REF_POLICY=1, a conditional permission policy.
+// With REF_POLICY=1 in its environment it has a conditional permission policy.
+// As the plugins that they extend arrive, the other additions do, too: a
+// scaffolder module with a template filter, globals and an autocomplete
+// provider.
 package main
 
 import (
@@ -18,5 +19,9 @@ import (
 
 func main() {
 	args := append([]string{"run"}, os.Args[1:]...)
-	os.Exit(command.Main(command.App{Name: "conformance-backend", Features: distribution.Features(), Args: args}))
+	features := distribution.Features()
+	if os.Getenv("REF_POLICY") == "1" {
+		features = append(features, policyModule)
+	}
+	os.Exit(command.Main(command.App{Name: "conformance-backend", Features: features, Args: args}))
 }
