@@ -20,6 +20,7 @@ import (
 	gatewaybackend "github.com/flytower/flytower/plugins/gateway-backend"
 	permissionbackend "github.com/flytower/flytower/plugins/permission-backend"
 	permissionmoduleallowallpolicy "github.com/flytower/flytower/plugins/permission-backend-module-allow-all-policy"
+	permissionmoduledeclarativepolicy "github.com/flytower/flytower/plugins/permission-backend-module-declarative-policy"
 )
 
 // Features returns the plugins and modules of the standard backend.
@@ -35,6 +36,7 @@ func Features() []backend.Feature {
 		gatewaybackend.Plugin,
 		permissionbackend.Plugin,
 		permissionmoduleallowallpolicy.Module,
+		permissionmoduledeclarativepolicy.Module, // if permission.policy is configured
 		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
 	}
 }
