@@ -28,18 +28,13 @@ type Condition struct {
 
 	// Position is where the condition stands.
 	Position core.Position
-	// encoded are the parameters, unless they have variables.
-	encoded json.RawMessage
 }
 
-// prepare encodes parameters that are the same for everybody.
-func (c *Condition) prepare() error {
-	if c.Params == nil || varies(c.Params) {
-		return nil
-	}
-	var err error
-	c.encoded, err = json.Marshal(c.Params)
-	return err
+// varies reports whether the condition depends on the one who asks.
+func (c *Condition) varies() bool {
+	return varies(c.Params) || c.Not != nil && c.Not.varies() ||
+		slices.ContainsFunc(c.AllOf, func(inner Condition) bool { return inner.varies() }) ||
+		slices.ContainsFunc(c.AnyOf, func(inner Condition) bool { return inner.varies() })
 }
 
 // criteria is the condition for the one who asks.
@@ -60,8 +55,8 @@ func (c *Condition) criteria(resourceType string, who *Subject) core.PermissionC
 		inner := c.Not.criteria(resourceType, who)
 		return core.PermissionCriteria{Not: &inner}
 	}
-	params := c.encoded
-	if params == nil && c.Params != nil {
+	var params json.RawMessage
+	if c.Params != nil {
 		// Strings, numbers, lists and objects of a configuration always encode.
 		params, _ = json.Marshal(fill(c.Params, who))
 	}
@@ -138,15 +133,6 @@ func unknownVariable(v any) string {
 		}
 	}
 	return ""
-}
-
-// text tells conditions apart.
-func text(c core.PermissionCriteria) string {
-	t, err := json.Marshal(c)
-	if err != nil {
-		return ""
-	}
-	return string(t)
 }
 
 // Leaf is a condition of a rule that has no others below it.

@@ -12,34 +12,58 @@ func (s *Set) Evaluate(p core.Permission, who *Subject) Outcome {
 	if who == nil {
 		return Outcome{Decision: core.Decision{Result: core.Denied}, Defaulted: true}
 	}
-	out := Outcome{}
+	e := evaluation{set: s, permission: p, who: who}
 	for _, i := range s.rolesOf(who) {
 		role := &s.Roles[i]
-		out.Roles = append(out.Roles, role.Name)
+		e.out.Roles = append(e.out.Roles, role.Name)
 		for _, n := range role.exact[p.Name] {
-			out.match(role, n, p, who)
+			e.match(role, n)
 		}
-		for _, n := range role.patterns {
-			if slices.ContainsFunc(role.Rules[n].Permissions, func(pattern string) bool { return matches(pattern, p.Name) }) {
-				out.match(role, n, p, who)
+		for _, n := range role.general {
+			if slices.ContainsFunc(role.Rules[n].patterns, func(of pattern) bool { return of.matches(p.Name) }) {
+				e.match(role, n)
 			}
 		}
 	}
-	s.decide(&out, p)
-	return out
+	s.decide(&e.out, p)
+	return e.out
 }
 
-func (o *Outcome) match(role *Role, n int, p core.Permission, who *Subject) {
+// evaluation is under way for one user.
+type evaluation struct {
+	set        *Set
+	permission core.Permission
+	who        *Subject
+	out        Outcome
+	// filled are the conditions with the values of the user, by their number.
+	filled map[int]*core.PermissionCriteria
+}
+
+func (e *evaluation) match(role *Role, n int) {
 	rule := &role.Rules[n]
-	if !rule.speaks(p) {
+	if !rule.speaks(e.permission) {
 		return
 	}
 	m := Match{Role: role.Name, Index: n, Rule: rule}
 	if rule.When != nil {
-		c := rule.When.criteria(rule.ResourceType, who)
-		m.Conditions = &c
+		m.Conditions = e.conditions(rule)
 	}
-	o.Matches = append(o.Matches, m)
+	e.out.Matches = append(e.out.Matches, m)
+}
+
+func (e *evaluation) conditions(rule *Rule) *core.PermissionCriteria {
+	if c := e.set.fixed[rule.condition]; c != nil {
+		return c
+	}
+	if c := e.filled[rule.condition]; c != nil {
+		return c
+	}
+	c := rule.When.criteria(rule.ResourceType, e.who)
+	if e.filled == nil {
+		e.filled = map[int]*core.PermissionCriteria{}
+	}
+	e.filled[rule.condition] = &c
+	return &c
 }
 
 // decide combines what the rules say.
@@ -69,7 +93,7 @@ type said struct {
 }
 
 func gather(matches []Match, effect core.AuthorizeResult) (s said) {
-	seen := map[string]bool{}
+	seen := map[int]bool{}
 	for _, m := range matches {
 		if m.Rule.Effect != effect {
 			continue
@@ -80,8 +104,8 @@ func gather(matches []Match, effect core.AuthorizeResult) (s said) {
 			return s
 		}
 		// Many roles say the same of what their members own.
-		if key := text(*m.Conditions); !seen[key] {
-			seen[key] = true
+		if number := m.Rule.condition; !seen[number] {
+			seen[number] = true
 			s.some = append(s.some, *m.Conditions)
 		}
 	}

@@ -251,5 +251,4 @@ func (p *parser) leaf(r *configread.Reader, out *Condition) {
 	if name := unknownVariable(out.Params); name != "" {
 		r.Wrong("params", fmt.Sprintf("has the unknown variable %s", name), "known are "+CurrentUser+" and "+OwnerRefs)
 	}
-	r.Keep(out.prepare())
 }

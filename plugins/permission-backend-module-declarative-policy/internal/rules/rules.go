@@ -18,6 +18,7 @@
 package rules
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -34,6 +35,9 @@ type Set struct {
 	byMember map[string][]int
 	// everybody are the roles that all users have.
 	everybody []int
+	// fixed are the conditions that are the same for everybody, by their
+	// number; nil for those that are not.
+	fixed []*core.PermissionCriteria
 }
 
 // Role is a set of rules and who they are for.
@@ -43,9 +47,9 @@ type Role struct {
 	Rules   []Rule
 
 	// exact are the rules that name a permission, by their index in Rules;
-	// patterns those that do not.
-	exact    map[string][]int
-	patterns []int
+	// general those with patterns.
+	exact   map[string][]int
+	general []int
 }
 
 // Rule allows or denies permissions.
@@ -64,6 +68,11 @@ type Rule struct {
 	Plugin       string
 	// When, if not nil, is the condition that resources must meet.
 	When *Condition
+
+	// condition is the number of When in the set: rules with the same condition
+	// have the same.
+	condition int
+	patterns  []pattern
 }
 
 // Everybody is the member that stands for all users who are signed in.
@@ -82,7 +91,7 @@ type Match struct {
 	Index int // of the rule in the role
 	Rule  *Rule
 	// Conditions are those of the rule, for the user who asks; nil if there
-	// are none.
+	// are none. Rules with the same conditions share them.
 	Conditions *core.PermissionCriteria
 }
 
@@ -99,7 +108,8 @@ type Outcome struct {
 
 // index prepares the set for evaluation.
 func (s *Set) index() {
-	s.byMember, s.everybody = map[string][]int{}, nil
+	s.byMember = map[string][]int{}
+	numbers := map[string]int{}
 	for i := range s.Roles {
 		r := &s.Roles[i]
 		for _, m := range r.Members {
@@ -110,16 +120,41 @@ func (s *Set) index() {
 			}
 		}
 		r.exact = map[string][]int{}
-		for n, rule := range r.Rules {
-			if slices.ContainsFunc(rule.Permissions, isPattern) {
-				r.patterns = append(r.patterns, n)
-				continue
-			}
-			for _, name := range rule.Permissions {
-				r.exact[name] = append(r.exact[name], n)
-			}
+		for n := range r.Rules {
+			s.indexRule(r, n, numbers)
 		}
 	}
+}
+
+func (s *Set) indexRule(r *Role, n int, numbers map[string]int) {
+	rule := &r.Rules[n]
+	if slices.ContainsFunc(rule.Permissions, isPattern) {
+		r.general = append(r.general, n)
+		for _, name := range rule.Permissions {
+			rule.patterns = append(rule.patterns, newPattern(name))
+		}
+	} else {
+		for _, name := range rule.Permissions {
+			r.exact[name] = append(r.exact[name], n)
+		}
+	}
+	if rule.When == nil {
+		return
+	}
+	// With the names of variables in the place of their values, it tells
+	// conditions apart.
+	c := rule.When.criteria(rule.ResourceType, &Subject{User: CurrentUser, Owns: []string{OwnerRefs}})
+	text, err := json.Marshal(c)
+	number, known := numbers[string(text)]
+	if !known || err != nil {
+		number = len(s.fixed)
+		numbers[string(text)] = number
+		s.fixed = append(s.fixed, nil)
+		if !rule.When.varies() {
+			s.fixed[number] = &c
+		}
+	}
+	rule.condition = number
 }
 
 // rolesOf returns the roles of the subject, in order, each once.
@@ -146,18 +181,22 @@ func (r *Rule) speaks(p core.Permission) bool {
 
 func isPattern(name string) bool { return strings.Contains(name, "*") }
 
+// pattern is a name in which * is any text, cut at these.
+type pattern []string
+
+func newPattern(name string) pattern { return strings.Split(name, "*") }
+
 // matches reports whether a name is one that the pattern means.
-func matches(pattern, name string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == name
+func (p pattern) matches(name string) bool {
+	if len(p) == 1 {
+		return p[0] == name
 	}
-	first, last := parts[0], parts[len(parts)-1]
+	first, last := p[0], p[len(p)-1]
 	if !strings.HasPrefix(name, first) {
 		return false
 	}
 	name = name[len(first):]
-	for _, part := range parts[1 : len(parts)-1] {
+	for _, part := range p[1 : len(p)-1] {
 		i := strings.Index(name, part)
 		if i < 0 {
 			return false

@@ -216,7 +216,7 @@ func TestPatterns(t *testing.T) {
 		{"*b*b*", "abab", true},
 		{"*b*b*", "ab", false},
 	} {
-		if got := matches(tt.pattern, tt.name); got != tt.want {
+		if got := newPattern(tt.pattern).matches(tt.name); got != tt.want {
 			t.Errorf("%q, %q: %t", tt.pattern, tt.name, got)
 		}
 	}
