@@ -111,6 +111,7 @@ func TestVerifierWaitsForPlugins(t *testing.T) {
 			v.run(ctx, p)
 		}()
 
+		time.Sleep(firstPause)
 		synctest.Wait()
 		if log.Len() > 0 || plugins.asked != 1 {
 			t.Errorf("asked %d times; %s", plugins.asked, &log)
