@@ -48,12 +48,17 @@ type ruling struct {
 	decide     func(user *permissionnode.User) core.Decision
 }
 
-func newPortal(t *testing.T) *portal {
+// newPortal starts one, with more components that the guest owns.
+func newPortal(t testing.TB, more ...string) *portal {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "entities.yaml")
 	text := "{apiVersion: backstage.io/v1alpha1, kind: User, metadata: {name: guest, namespace: development}, spec: {memberOf: [guests]}}\n---\n" +
 		"{apiVersion: backstage.io/v1alpha1, kind: Group, metadata: {name: guests, namespace: development}, spec: {type: team, children: []}}\n"
-	for name, owner := range map[string]string{"mine": "group:development/guests", "other": "group:default/others"} {
+	owners := map[string]string{"mine": "group:development/guests", "other": "group:default/others"}
+	for _, name := range more {
+		owners[name] = "group:development/guests"
+	}
+	for name, owner := range owners {
 		text += fmt.Sprintf("---\n{apiVersion: backstage.io/v1alpha1, kind: Component, metadata: {name: %s}, spec: {type: service, lifecycle: production, owner: %q}}\n", name, owner)
 	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -89,7 +94,7 @@ func newPortal(t *testing.T) *portal {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		var page struct{ TotalItems int }
 		decode(t, full.Get("/api/catalog/entities/by-query?limit=0&filter=kind=component").Expect(200).Body, &page)
-		if page.TotalItems == 2 {
+		if page.TotalItems == len(owners) {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -274,7 +279,9 @@ func TestMatrixOfAuthorize(t *testing.T) {
 				r := p.client.As(cell.as).Post("/api/permission/authorize", map[string]any{"items": []any{item}})
 				got := fmt.Sprint(r.Status)
 				if r.Status == http.StatusOK {
-					var answer struct{ Items []struct{ Result json.RawMessage } }
+					var answer struct {
+						Items []struct{ Result json.RawMessage }
+					}
 					decode(t, r.Body, &answer)
 					got = string(answer.Items[0].Result)
 				}
