@@ -136,11 +136,14 @@ func TestEvaluate(t *testing.T) {
 
 func TestDefaultAllow(t *testing.T) {
 	t.Parallel()
-	set, err := parse(t, "default: allow\nroles: [{name: a, members: ['*'], rules: [{deny: [devtools.*]}, {deny: ['*.read'], resourceType: catalog-entity, when: {rule: X}}, {deny: [y], resourceType: catalog-entity, when: always}]}]")
+	set, err := parse(t, "default: allow\nroles: [{name: a, members: ['*'], rules: [{deny: [devtools.*]}, {deny: ['*.read'], resourceType: catalog-entity, when: {rule: X}}, {deny: [y], resourceType: catalog-entity, when: always}, {deny: [z], resourceType: catalog-entity, when: {not: {rule: Z}}}]}]")
 	if err != nil {
 		t.Fatal(err)
 	}
 	who := &Subject{User: "user:default/a"}
+	if d := set.Evaluate(core.NewResourcePermission("z", "", "catalog-entity"), who).Decision; d.Conditions == nil || d.Conditions.Rule != "Z" {
+		t.Errorf("who is denied what does not meet a condition is allowed what does: %+v", d)
+	}
 	for name, want := range map[string]struct {
 		permission core.Permission
 		result     core.AuthorizeResult
