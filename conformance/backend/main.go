@@ -4,9 +4,10 @@
 //
 //	go run ./conformance/backend --config app-config.golden.yaml
 //
-// As the plugins that they extend arrive, the additions do, too: a scaffolder
-// module with a template filter, globals and an autocomplete provider, and,
-// with REF_POLICY=1, a conditional permission policy.
+// It also reads the sources in the order of the records. As the plugins that
+// they extend arrive, the additions do, too: a scaffolder module with a template
+// filter, globals and an autocomplete provider, and, with REF_POLICY=1, a
+// conditional permission policy.
 package main
 
 import (
@@ -18,5 +19,6 @@ import (
 
 func main() {
 	args := append([]string{"run"}, os.Args[1:]...)
-	os.Exit(command.Main(command.App{Name: "conformance-backend", Features: distribution.Features(), Args: args}))
+	features := append(distribution.Features(), recordedOrder)
+	os.Exit(command.Main(command.App{Name: "conformance-backend", Features: features, Args: args}))
 }
