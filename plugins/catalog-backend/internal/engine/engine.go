@@ -536,7 +536,10 @@ func (e *Engine) Refresh(ctx context.Context, ref string) error {
 }
 
 // Delete removes the entity with the uid.
-func (e *Engine) Delete(ctx context.Context, uid string) error { return e.c.Store.Delete(ctx, uid) }
+func (e *Engine) Delete(ctx context.Context, uid string) error {
+	_, err := e.c.Store.Delete(ctx, uid)
+	return err
+}
 
 // Validate processes an entity as if it had been read at the location.
 func (e *Engine) Validate(ctx context.Context, entity catalogcommon.Entity, location catalogcommon.LocationRef) []error {

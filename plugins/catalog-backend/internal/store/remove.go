@@ -157,13 +157,15 @@ func (t *tx) promote() error {
 }
 
 // Delete removes the entity with the uid, whoever hands it in; those who do
-// are processed again, so that it comes back if its source still has it.
-func (s *Store) Delete(ctx context.Context, uid string) error {
-	return s.write(ctx, func(t *tx) error {
+// are processed again, so that it comes back if its source still has it. It
+// reports whether there was one.
+func (s *Store) Delete(ctx context.Context, uid string) (found bool, err error) {
+	err = s.write(ctx, func(t *tx) error {
 		b := t.build()
 		b.Write("SELECT id FROM entity WHERE uid = ", b.Arg(uid))
 		ids, err := t.ids(b)
-		if err != nil || len(ids) == 0 {
+		found = len(ids) > 0
+		if err != nil || !found {
 			return err
 		}
 		if err := t.emitAnew("SELECT parent_id FROM entity_edge WHERE target_id = " + sqltext.ID(ids[0])); err != nil {
@@ -178,6 +180,7 @@ func (s *Store) Delete(ctx context.Context, uid string) error {
 		_, err = t.removeDoomed()
 		return err
 	})
+	return found && err == nil, err
 }
 
 // RemoveOrphans removes entities that nobody hands in any more, if they became
