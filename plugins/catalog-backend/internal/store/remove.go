@@ -71,10 +71,10 @@ func (t *tx) removeUnreachable() (int64, error) {
 		}
 	}
 	err := t.run(
-		"DELETE FROM doomed WHERE id IN (WITH RECURSIVE spared(id) AS ("+
-			"SELECT d.id FROM doomed d WHERE EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = d.id)"+
-			" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = d.id AND "+notDoomed("g.parent_id")+")"+
-			" UNION SELECT g.target_id FROM entity_edge g JOIN spared s ON g.parent_id = s.id"+
+		"DELETE FROM doomed WHERE id IN (WITH RECURSIVE spared(id) AS (" +
+			"SELECT d.id FROM doomed d WHERE EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = d.id)" +
+			" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = d.id AND " + notDoomed("g.parent_id") + ")" +
+			" UNION SELECT g.target_id FROM entity_edge g JOIN spared s ON g.parent_id = s.id" +
 			") SELECT id FROM spared)",
 	)
 	if err != nil {
