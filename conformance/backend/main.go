@@ -4,10 +4,10 @@
 //
 //	go run ./conformance/backend --config app-config.golden.yaml
 //
-// It also reads the sources in the order of the records. As the plugins that
-// they extend arrive, the additions do, too: a scaffolder module with a template
-// filter, globals and an autocomplete provider, and, with REF_POLICY=1, a
-// conditional permission policy.
+// It reads the sources in the order of the records. With REF_POLICY=1 in its
+// environment it has a conditional permission policy. As the plugins that they
+// extend arrive, the other additions do, too: a scaffolder module with a
+// template filter, globals and an autocomplete provider.
 package main
 
 import (
@@ -20,5 +20,8 @@ import (
 func main() {
 	args := append([]string{"run"}, os.Args[1:]...)
 	features := append(distribution.Features(), recordedOrder)
+	if os.Getenv("REF_POLICY") == "1" {
+		features = append(features, policyModule)
+	}
 	os.Exit(command.Main(command.App{Name: "conformance-backend", Features: features, Args: args}))
 }

@@ -18,6 +18,9 @@ import (
 	catalogmodulelogs "github.com/flytower/flytower/plugins/catalog-backend-module-logs"
 	catalogmodulescaffolderentitymodel "github.com/flytower/flytower/plugins/catalog-backend-module-scaffolder-entity-model"
 	gatewaybackend "github.com/flytower/flytower/plugins/gateway-backend"
+	permissionbackend "github.com/flytower/flytower/plugins/permission-backend"
+	permissionmoduleallowallpolicy "github.com/flytower/flytower/plugins/permission-backend-module-allow-all-policy"
+	permissionmoduledeclarativepolicy "github.com/flytower/flytower/plugins/permission-backend-module-declarative-policy"
 )
 
 // Features returns the plugins and modules of the standard backend.
@@ -31,6 +34,9 @@ func Features() []backend.Feature {
 		catalogmodulelogs.Module,
 		catalogmodulescaffolderentitymodel.Module,
 		gatewaybackend.Plugin,
+		permissionbackend.Plugin,
+		permissionmoduleallowallpolicy.Module,
+		permissionmoduledeclarativepolicy.Module, // if permission.policy is configured
 		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
 	}
 }
