@@ -226,7 +226,7 @@ func ingest(ctx context.Context, w io.Writer, o options, c shape.Catalog, target
 		if target.control == "" {
 			continue
 		}
-		f, err := target.ingest(ctx, o, "first", c, func(ctx context.Context) (bool, error) { return target.complete(ctx, c, related) })
+		f, err := target.ingest(ctx, o, "first", c, func(ctx context.Context) (string, error) { return target.complete(ctx, c, related) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", target.name, err)
 		}
@@ -244,9 +244,9 @@ func ingest(ctx context.Context, w io.Writer, o options, c shape.Catalog, target
 		}
 		changed := c
 		changed.Changed = "yes"
-		f, err = target.ingest(ctx, o, "1 % changed", changed, func(ctx context.Context) (bool, error) {
+		f, err = target.ingest(ctx, o, "1 % changed", changed, func(ctx context.Context) (string, error) {
 			n, err := target.count(ctx, "metadata.labels."+shape.ChangeLabel+"=yes")
-			return n == c.ChangedEntities(), err
+			return unless(n == c.ChangedEntities(), "%d entities have changed", n), err
 		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", target.name, err)
@@ -273,9 +273,9 @@ func remove(ctx context.Context, w io.Writer, o options, c shape.Catalog, target
 		if target.control == "" {
 			continue
 		}
-		f, err := target.ingest(ctx, o, "", shape.Catalog{Form: c.Form}, func(ctx context.Context) (bool, error) {
+		f, err := target.ingest(ctx, o, "", shape.Catalog{Form: c.Form}, func(ctx context.Context) (string, error) {
 			n, err := target.count(ctx, "")
-			return n == 0, err
+			return unless(n == 0, "%d entities are there", n), err
 		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", target.name, err)
@@ -322,9 +322,16 @@ func (f figures) row(entities int) []string {
 	}
 }
 
-// ingest makes one full mutation, and waits until done says so. Nil waits for
-// nothing.
-func (t *target) ingest(ctx context.Context, o options, what string, c shape.Catalog, done func(context.Context) (bool, error)) (f figures, err error) {
+func unless(fine bool, format string, args ...any) string {
+	if fine {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// ingest makes one full mutation, and waits until nothing is missing any more,
+// as lacking says; nil waits for nothing.
+func (t *target) ingest(ctx context.Context, o options, what string, c shape.Catalog, lacking func(context.Context) (string, error)) (f figures, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.ingestLimit, fmt.Errorf("-ingest-limit %s is over", o.ingestLimit))
 	defer cancel()
 	query := url.Values{"n": {fmt.Sprint(c.Entities)}, "form": {string(c.Form)}}
@@ -342,20 +349,21 @@ func (t *target) ingest(ctx context.Context, o options, what string, c shape.Cat
 	if err := t.apply(ctx, query); err != nil {
 		return f, err
 	}
-	for done != nil {
-		ready, err := done(ctx)
+	for last := ""; lacking != nil; {
+		missing, err := lacking(ctx)
 		if err != nil {
-			return f, errors.Join(err, context.Cause(ctx))
+			return f, errors.Join(err, context.Cause(ctx), errors.New(last))
 		}
-		if ready {
+		if missing == "" {
 			break
 		}
+		last = missing
 		// What takes long is looked at less often, so that looking costs little.
 		pause := min(max(time.Since(began)/50, 20*time.Millisecond), time.Second)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return f, context.Cause(ctx)
+			return f, fmt.Errorf("%w; %s", context.Cause(ctx), last)
 		}
 	}
 	f = figures{what: t.name + ", " + what, took: time.Since(began)}
@@ -372,16 +380,16 @@ func (t *target) ingest(ctx context.Context, o options, what string, c shape.Cat
 }
 
 // complete reports whether all entities are there, with all their relations.
-func (t *target) complete(ctx context.Context, c shape.Catalog, related map[string]int) (bool, error) {
+func (t *target) complete(ctx context.Context, c shape.Catalog, related map[string]int) (missing string, err error) {
 	if n, err := t.count(ctx, ""); n != c.Entities || err != nil {
-		return false, err
+		return fmt.Sprintf("%d of %d entities are there", n, c.Entities), err
 	}
 	for _, typ := range sortedKeys(related) {
 		if n, err := t.count(ctx, "relations."+typ); n != related[typ] || err != nil {
-			return false, err
+			return fmt.Sprintf("%d of %d entities have relations of the type %s", n, related[typ], typ), err
 		}
 	}
-	return true, nil
+	return "", nil
 }
 
 func sortedKeys(m map[string]int) []string {
