@@ -33,8 +33,11 @@ type Registered struct {
 	// DryRun processes an entity and all that it leads to.
 	dryRun func(ctx context.Context, e catalogcommon.Entity) ([]catalogcommon.Entity, error)
 
+	reactions *SCMReactions // nil for none
+
 	mu         sync.Mutex
 	connection catalognode.ProviderConnection
+	cancel     func() // of the subscription to events of source hosts
 }
 
 // NewRegistered returns the store.
@@ -63,6 +66,9 @@ func (s *Registered) Connect(ctx context.Context, c catalognode.ProviderConnecti
 			}
 		}
 	})
+	if err == nil {
+		s.follow()
+	}
 	return err
 }
 
