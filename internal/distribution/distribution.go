@@ -41,7 +41,7 @@ func Features() []backend.Feature {
 		permissionbackend.Plugin,
 		permissionmoduleallowallpolicy.Module,
 		permissionmoduledeclarativepolicy.Module, // if permission.policy is configured
-		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
+		otlp.Factory,                             // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
 	}
 }
 
