@@ -3,6 +3,7 @@ package permissionbackend_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"testing"
 
 	"github.com/flytower/flytower/backendtest"
@@ -54,10 +55,10 @@ func BenchmarkAuthorize(b *testing.B) {
 		return conditions.Entity.When(conditions.IsEntityOwner(u.Info.OwnershipEntityRefs...))
 	}})
 	for _, n := range []int{1, 100} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			items := make([]any, n)
 			for i := range items {
-				items[i] = map[string]any{"id": fmt.Sprint(i), "resourceRef": "component:default/mine", "permission": catalogPermissions[2]}
+				items[i] = map[string]any{"id": strconv.Itoa(i), "resourceRef": "component:default/mine", "permission": catalogPermissions[2]}
 			}
 			c, body := p.client.As(p.guest), map[string]any{"items": items}
 			for b.Loop() {

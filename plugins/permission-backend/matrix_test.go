@@ -52,16 +52,17 @@ type ruling struct {
 func newPortal(t testing.TB, more ...string) *portal {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "entities.yaml")
-	text := "{apiVersion: backstage.io/v1alpha1, kind: User, metadata: {name: guest, namespace: development}, spec: {memberOf: [guests]}}\n---\n" +
-		"{apiVersion: backstage.io/v1alpha1, kind: Group, metadata: {name: guests, namespace: development}, spec: {type: team, children: []}}\n"
+	var text strings.Builder
+	text.WriteString("{apiVersion: backstage.io/v1alpha1, kind: User, metadata: {name: guest, namespace: development}, spec: {memberOf: [guests]}}\n---\n" +
+		"{apiVersion: backstage.io/v1alpha1, kind: Group, metadata: {name: guests, namespace: development}, spec: {type: team, children: []}}\n")
 	owners := map[string]string{"mine": "group:development/guests", "other": "group:default/others"}
 	for _, name := range more {
 		owners[name] = "group:development/guests"
 	}
 	for name, owner := range owners {
-		text += fmt.Sprintf("---\n{apiVersion: backstage.io/v1alpha1, kind: Component, metadata: {name: %s}, spec: {type: service, lifecycle: production, owner: %q}}\n", name, owner)
+		fmt.Fprintf(&text, "---\n{apiVersion: backstage.io/v1alpha1, kind: Component, metadata: {name: %s}, spec: {type: service, lifecycle: production, owner: %q}}\n", name, owner)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &portal{}
@@ -164,11 +165,11 @@ func byRefs(t *testing.T, _ *portal, c backendtest.Client) string {
 	}
 	var answer struct{ Items []*struct{} }
 	decode(t, r.Body, &answer)
-	out := ""
+	var out []string
 	for _, e := range answer.Items {
-		out += map[bool]string{true: "yes ", false: "no "}[e != nil]
+		out = append(out, map[bool]string{true: "yes", false: "no"}[e != nil])
 	}
-	return strings.TrimSpace(out)
+	return strings.Join(out, " ")
 }
 
 // uses are those of the catalog. A decision on a basic permission cannot be

@@ -249,6 +249,6 @@ func (p *parser) leaf(r *configread.Reader, out *Condition) {
 		return
 	}
 	if name := unknownVariable(out.Params); name != "" {
-		r.Wrong("params", fmt.Sprintf("has the unknown variable %s", name), "known are "+CurrentUser+" and "+OwnerRefs)
+		r.Wrong("params", "has the unknown variable "+name, "known are "+CurrentUser+" and "+OwnerRefs)
 	}
 }

@@ -230,7 +230,7 @@ func TestMistakes(t *testing.T) {
 	t.Parallel()
 	_, err := parse(t, `
 default: maybe
-shaddow: true
+shadows: true
 roles:
   - name: a
     members: ['*', no ref]
@@ -274,7 +274,7 @@ roles:
 		got = append(got, strings.TrimPrefix(line, "app-config.yaml:"))
 	}
 	want := []string{
-		`3: config key "shaddow" is unknown here; did you mean shadow?`,
+		`3: config key "shadows" is unknown here; did you mean shadow?`,
 		`2: config key "default" is "maybe", which is no decision; use allow or deny`,
 		`6: config key "roles[0].members[1]" is "no ref", which is no entity reference; write it like group:default/team, or '*' for everybody`,
 		`9: config key "roles[0].rules[0].deny" is beside allow; make two rules of it`,
