@@ -36,14 +36,24 @@ type webhook struct {
 		Topics        []string
 		DefaultBranch string `json:"default_branch"`
 	}
-	Commits []struct{ Added, Modified, Removed []string }
-	Changes struct {
+	Commits []pushedCommit
+	// Compare is the page that shows the push. Deleted says that it deleted the
+	// branch, Forced that it replaced commits.
+	Compare         string
+	Deleted, Forced bool
+	Changes         struct {
 		Repository struct{ Name struct{ From string } }
 		Owner      struct {
 			From struct{ User, Organization struct{ Login string } }
 		}
 		DefaultBranch struct{ From string } `json:"default_branch"`
 	}
+}
+
+// pushedCommit is a commit in the webhook of a push.
+type pushedCommit struct {
+	ID, URL                  string
+	Added, Modified, Removed []string
 }
 
 // repository returns the repository that the webhook is about.
@@ -201,24 +211,32 @@ func (p *provider) onRepository(ctx context.Context, w *webhook, r repository) e
 		if from := w.Changes.DefaultBranch.From; from != "" {
 			before.defaultBranch = from
 		}
-	case "renamed":
-		if from := w.Changes.Repository.Name.From; from != "" {
-			before.name = from
-			before.url = replaceLast(r.url, r.name, from)
-		}
-	case "transferred":
-		from := w.Changes.Owner.From.Organization.Login
-		if from == "" {
-			from = w.Changes.Owner.From.User.Login
-		}
-		if from != "" {
-			before.owner = from
-			before.url = replaceLast(strings.TrimSuffix(r.url, "/"+r.name), r.owner, from) + "/" + r.name
-		}
+	case "renamed", "transferred":
+		before = w.before(r)
 	default:
 		return nil // nothing to read in it yet, or nothing that counts
 	}
 	return p.replace(ctx, before, r)
+}
+
+// before returns what a repository that was renamed or transferred was before.
+func (w *webhook) before(r repository) repository {
+	if name := w.Changes.Repository.Name.From; w.Action == "renamed" && name != "" {
+		before := r
+		before.name, before.url = name, replaceLast(r.url, r.name, name)
+		return before
+	}
+	owner := w.Changes.Owner.From.Organization.Login
+	if owner == "" {
+		owner = w.Changes.Owner.From.User.Login
+	}
+	if w.Action != "transferred" || owner == "" {
+		return r
+	}
+	before := r
+	before.owner = owner
+	before.url = replaceLast(strings.TrimSuffix(r.url, "/"+r.name), r.owner, owner) + "/" + r.name
+	return before
 }
 
 // replace takes back the location of the repository as it was, unless that is
