@@ -150,7 +150,7 @@ func (b *bridge) push(ctx context.Context, api *githubapi.API, w *webhook, r rep
 		}
 		added, removed = added || a, removed || d
 	}
-	if len(commits) == 0 {
+	if len(commits) == 0 && !w.Forced {
 		return nil, nil
 	}
 	all := newChanges()
@@ -177,6 +177,10 @@ func (b *bridge) push(ctx context.Context, api *githubapi.API, w *webhook, r rep
 	var out []catalognode.SCMEvent
 	for _, res := range all.results(relevant) {
 		out = append(out, r.fileEvent(res))
+	}
+	if w.Forced {
+		// The commits that were replaced are not in the webhook.
+		out = append(out, catalognode.SCMEvent{Type: catalognode.SCMRepositoryUpdated, URL: r.url, CommitURL: w.Compare})
 	}
 	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
@@ -109,6 +110,12 @@ func (p *provider) onPush(ctx context.Context, w *webhook, r repository) error {
 	if ours, err := p.concerns(ctx, r.owner); err != nil || !ours {
 		return err
 	}
+	if w.Forced || len(w.Commits) >= maxPushCommits {
+		// The commits that the webhook names are not all that changed.
+		if err := p.runSoon(ctx); err != nil {
+			return err
+		}
+	}
 	f := p.pushed(w)
 	if len(f.added)+len(f.removed)+len(f.modified) == 0 {
 		return nil
@@ -145,6 +152,16 @@ func (p *provider) onPush(ctx context.Context, w *webhook, r repository) error {
 		return err
 	}
 	return p.sink.Load().Refresh(ctx, keys...)
+}
+
+// runSoon triggers a full run.
+func (p *provider) runSoon(ctx context.Context) error {
+	err := p.scheduler.Trigger(ctx, p.taskID())
+	if apierr.KindOf(err) == apierr.KindConflict {
+		p.log.InfoContext(ctx, "a full run was wanted while one runs; the next one has what this one misses", "provider", p.ProviderName())
+		return nil
+	}
+	return err
 }
 
 // files are the catalog files that a push changed.

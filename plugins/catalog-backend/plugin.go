@@ -166,8 +166,12 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err := permissions.Register(authorization(), reader); err != nil {
 			return err
 		}
+		analysis, err := extensions.newAnalyzer(hosts)
+		if err != nil {
+			return err
+		}
 		handler := &api.Handler{
-			Read: reader, Engine: e, Locations: registered, Analyzer: newAnalyzer(hosts, extensions.analyzers),
+			Read: reader, Engine: e, Locations: registered, Analyzer: analysis,
 			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Auditor: auditor(),
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
