@@ -85,8 +85,6 @@ type EntitiesQuery struct {
 	// OrderBy is a dotted path; Descending reverses the order.
 	OrderBy    string
 	Descending bool
-	// ThenBy orders what is equal by OrderBy.
-	ThenBy []OrderField
 	// FullText keeps entities with a text in some fields; nil keeps all.
 	FullText *FullText
 	// Limit is the size of a page; 20 or so by default, as the catalog decides.
@@ -97,12 +95,6 @@ type EntitiesQuery struct {
 	WithoutTotal bool
 	// Cursor continues an earlier query; only Fields and Limit count beside it.
 	Cursor string
-}
-
-// OrderField is a dotted path to order by.
-type OrderField struct {
-	Field      string
-	Descending bool
 }
 
 // FullText finds a text, in any case, in the fields; where there are none, in

@@ -127,14 +127,9 @@ func (q EntitiesQuery) body() map[string]any {
 		}
 		body["fullTextFilter"] = filter
 	}
-	var order []map[string]string
-	for _, o := range append([]OrderField{{q.OrderBy, q.Descending}}, q.ThenBy...) {
-		if o.Field != "" {
-			order = append(order, map[string]string{"field": o.Field, "order": map[bool]string{false: "asc", true: "desc"}[o.Descending]})
-		}
-	}
-	if order != nil {
-		body["orderBy"] = order
+	if q.OrderBy != "" {
+		order := map[bool]string{false: "asc", true: "desc"}[q.Descending]
+		body["orderBy"] = []map[string]string{{"field": q.OrderBy, "order": order}}
 	}
 	return body
 }
