@@ -64,6 +64,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 	catalognode.Locations.Offer(env, extensions)
 	catalognode.Model.Offer(env, extensions)
 	catalognode.Analysis.Offer(env, extensions)
+	problems := &problems{}
+	catalognode.Unprocessed.Offer(env, problems)
 
 	return func(ctx context.Context) error {
 		extensions.freeze()
@@ -100,6 +102,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			default: // a wake-up is on its way already
 			}
 		}})
+		problems.open(state)
 		parse := extensions.parser
 		if parse == nil {
 			parse = processors.YAML(entityyaml.Options{MergeKeys: settings.yamlMerge})

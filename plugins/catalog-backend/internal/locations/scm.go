@@ -120,27 +120,23 @@ func (s *Registered) settle(ctx context.Context, l *ledger) error {
 	}
 	slices.Sort(gone)
 	slices.SortFunc(come, func(a, b api.Location) int { return cmp.Compare(a.Target, b.Target) })
-	err := s.database.WriteTx(ctx, func(t *sql.Tx) error {
+	return s.change(ctx, func(t *sql.Tx, _ func() ([]string, error)) (catalognode.Delta, error) {
 		for part := range slices.Chunk(gone, maxRows) {
 			b := s.build()
 			b.Write("DELETE FROM location WHERE id IN (", b.List(part), ")")
 			if _, err := t.ExecContext(ctx, b.String(), b.Args()...); err != nil {
-				return err
+				return d, err
 			}
 		}
 		for _, n := range come {
 			b := s.build()
 			b.Write("INSERT INTO location (", columns, ") VALUES ", b.Row(n.ID, n.Type, n.Target, n.EntityRef), " ON CONFLICT (type, target) DO NOTHING")
 			if _, err := t.ExecContext(ctx, b.String(), b.Args()...); err != nil {
-				return err
+				return d, err
 			}
 		}
-		return nil
+		return d, nil
 	})
-	if err != nil {
-		return err
-	}
-	return s.apply(ctx, d)
 }
 
 // maxRows is how many ids one statement takes.

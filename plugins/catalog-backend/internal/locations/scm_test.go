@@ -2,8 +2,8 @@ package locations_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
-	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/integration"
 	"github.com/flytower/flytower/internal/configtest"
 	"github.com/flytower/flytower/internal/testdb"
@@ -29,19 +30,20 @@ integrations:
 // handedIn keeps what a provider has, by target.
 type handedIn struct {
 	catalognode.ProviderConnection
-	targets map[string]string // location keys by ref
-	deltas  int
+	database core.DatabaseService
+	targets  map[string]string // location keys by ref
+	deltas   int
 }
 
-func (h *handedIn) ApplyFull(_ context.Context, entities iter.Seq2[catalognode.DeferredEntity, error]) (catalognode.MutationReport, error) {
-	clear(h.targets)
-	for d, err := range entities {
-		if err != nil {
-			return catalognode.MutationReport{}, err
+func (h *handedIn) ApplyFound(ctx context.Context, find func(*sql.Tx, func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error) {
+	err := h.database.WriteTx(ctx, func(t *sql.Tx) error {
+		d, err := find(t, func() ([]string, error) { return slices.Sorted(maps.Keys(h.targets)), nil })
+		if err == nil {
+			_, err = h.ApplyDelta(ctx, d)
 		}
-		h.targets[d.Entity.Ref().String()] = d.LocationKey
-	}
-	return catalognode.MutationReport{}, nil
+		return err
+	})
+	return catalognode.MutationReport{}, err
 }
 
 func (h *handedIn) ApplyDelta(_ context.Context, d catalognode.Delta) (catalognode.MutationReport, error) {
@@ -221,7 +223,7 @@ func TestRegisteredLocationsFollowSourceHosts(t *testing.T) {
 					tc.set(&r)
 				}
 				registered.Follow(r)
-				c := &handedIn{targets: map[string]string{}}
+				c := &handedIn{database: db.Service, targets: map[string]string{}}
 				if err := registered.Connect(t.Context(), c); err != nil {
 					t.Fatal(err)
 				}
