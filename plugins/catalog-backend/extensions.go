@@ -22,6 +22,7 @@ type extensions struct {
 	validators    catalogcommon.Validators
 	parser        catalognode.DataParser
 	analyzers     []catalognode.LocationAnalyzer
+	models        []catalognode.ModelSource
 }
 
 func newExtensions() *extensions {
@@ -93,6 +94,10 @@ func (x *extensions) SetDataParser(p catalognode.DataParser) error {
 		x.parser = p
 		return nil
 	})
+}
+
+func (x *extensions) AddModelSource(s ...catalognode.ModelSource) error {
+	return x.change(func() error { x.models = append(x.models, s...); return nil })
 }
 
 func (x *extensions) AddLocationAnalyzer(a ...catalognode.LocationAnalyzer) error {
