@@ -112,9 +112,17 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if parse == nil {
 			parse = processors.YAML(entityyaml.Options{MergeKeys: settings.yamlMerge})
 		}
+		layered, err := readModel(ctx, extensions.models, modelWarning, log())
+		if err != nil {
+			return err
+		}
+		builtin := catalognode.Processor(processors.NewBuiltin())
+		if layered != nil {
+			builtin = processors.NewModel(layered)
+		}
 		chain, err := processorChain(settings, extensions, chainParts{
 			placeholder: processors.NewPlaceholder(urlReader(), sameRepository(hosts), extensions.resolvers),
-			builtin:     processors.NewBuiltin(),
+			builtin:     builtin,
 			file:        processors.NewFile(parse),
 			url:         processors.NewURL(urlReader(), parse),
 			annotate:    processors.NewAnnotate(urlReader(), editURL(hosts)),
@@ -141,7 +149,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}, refused: state.Claimed}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
-			Fingerprint: settings.fingerprint(chain), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
+			Fingerprint: settings.fingerprint(chain, layered), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
 		})
 		registered := locations.NewRegistered(database(), state.Invalidate, e.DryRun)
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
@@ -150,11 +158,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		registered.Follow(locations.SCMReactions{
 			Events: scmEvents(), Hosts: hosts, Logger: log(), Unregister: settings.scmEvents.unregister, Move: settings.scmEvents.move,
 		})
-		builtin := []catalognode.EntityProvider{registered, configured}
+		own := []catalognode.EntityProvider{registered, configured}
 		closers := map[string]func(context.Context) error{"catalog.locations": configured.Close, "locations at source hosts": registered.Close}
 		if settings.scmEvents.refresh {
 			refresher := locations.NewSCMRefresher(scmEvents(), state.RefreshPlaces)
-			builtin = append(builtin, refresher)
+			own = append(own, refresher)
 			closers["files at source hosts"] = refresher.Close
 		}
 		for what, end := range closers {
@@ -196,7 +204,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 
-		providers := settings.providers(extensions.providers, builtin...)
+		providers := settings.providers(extensions.providers, own...)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {
 			return err
 		}
