@@ -96,7 +96,7 @@ func (w *response) Write(p []byte) (int, error) {
 		if len(p) == 0 {
 			return 0, nil
 		}
-		if w.held == nil && len(p) <= maxHeld && w.Header()["Trailer"] == nil {
+		if w.held == nil && len(p) <= maxHeld && w.Header()["Trailer"] == nil && w.Header()["Content-Length"] == nil {
 			w.held, _ = held.Get().(*bytes.Buffer)
 			return w.held.Write(p)
 		}
