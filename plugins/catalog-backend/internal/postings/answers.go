@@ -37,6 +37,9 @@ func (x *Index) List(q read.Request) ([]Hit, bool) {
 	if slices.ContainsFunc(q.Order, func(o query.Order) bool { return x.hasItems(o.Field) }) {
 		return nil, false
 	}
+	if hits, ok := x.listHaving(q); ok {
+		return hits, true
+	}
 	return x.list(q, x.matches(q)), true
 }
 
@@ -74,18 +77,7 @@ func (x *Index) list(q read.Request, found result) []Hit {
 		from, to = x.behind(s, r, to, q)
 	}
 	ordinals := x.pick(r, found, from, to, q)
-	hits := make([]Hit, len(ordinals))
-	var first *by
-	if len(q.Order) > 0 && len(s.by) > 0 && x.names[q.Order[0].Field] == s.by[0].field {
-		first = &s.by[0]
-	}
-	for i, ordinal := range ordinals {
-		hits[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Ordinal: ordinal}
-		if !q.Bare || i == 0 || i >= len(ordinals)-2 {
-			hits[i].Ref, hits[i].Value, hits[i].HasValue = x.describe(ordinal, first)
-		}
-	}
-	return hits
+	return x.hits(ordinals, x.firstOf(s, q.Order), q.Bare)
 }
 
 // behind returns the part of the ranking that lies behind the place that a
@@ -220,11 +212,13 @@ func (x *Index) ByRefs(refs []string, filter query.Predicate) []Hit {
 	}
 	out := make([]Hit, len(refs))
 	for i, ref := range refs {
-		x.eachValue(x.field[refField], refField, ref, func(id uint32, _ record) {
-			if ordinal := uint32(x.dict.term(id).members); may == nil || may.Contains(ordinal) {
-				out[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Ordinal: ordinal, Position: query.Position{Ref: ref}}
-			}
-		})
+		id, ok := x.refs.find(&x.dict, ref)
+		if !ok {
+			continue
+		}
+		if ordinal := uint32(x.dict.term(id).members); may == nil || may.Contains(ordinal) {
+			out[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Ordinal: ordinal, Position: query.Position{Ref: ref}}
+		}
 	}
 	return out
 }
