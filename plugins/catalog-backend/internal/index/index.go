@@ -20,6 +20,9 @@ type Options struct {
 	// Poll is how often it looks for changes that nobody told it of. Default:
 	// 1 second.
 	Poll time.Duration
+	// Changed, if not nil, tells that another process may have changed entities:
+	// the index then looks at once. It does not replace polling.
+	Changed <-chan struct{}
 	// Wait bounds how long a reader waits for the changes of this process.
 	// Default: 250 milliseconds.
 	Wait time.Duration
@@ -236,6 +239,7 @@ func (x *Index) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-x.woken:
+		case <-x.options.Changed:
 		case <-timer.C:
 		}
 		wakes, asOf := x.wakes(), time.Now()
