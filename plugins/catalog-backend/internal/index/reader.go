@@ -158,18 +158,16 @@ func (r *Reader) Facets(ctx context.Context, keys []string, filter query.Predica
 }
 
 // Ancestry returns the entity and, behind it, all entities that it descends
-// from. The index does not know who emitted what: the tables tell, and what
-// they told holds until this process changes something, or until the index
-// looks for changes of others the next time.
+// from. The index does not know who emitted what: the tables tell.
 func (r *Reader) Ancestry(ctx context.Context, ref string) ([]read.Node, error) {
-	version := r.index.wakes()
-	nodes, ok := r.lineages.get(ref, version)
+	asOf := r.index.state()
+	nodes, ok := r.lineages.get(ref, asOf)
 	if !ok {
 		var err error
 		if nodes, err = r.tables.Lineage(ctx, ref); err != nil {
 			return nil, err
 		}
-		r.lineages.put(ref, version, r.index.options.Poll, nodes)
+		r.lineages.put(ref, asOf, nodes)
 	}
 	return read.WithEntities(ctx, r, nodes)
 }
