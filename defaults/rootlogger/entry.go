@@ -130,8 +130,8 @@ func (o *object) appendJSON(dst []byte) (_ []byte, err error) {
 func appendValue(dst []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case string:
-		if isPlain(v) {
-			return append(append(append(dst, '"'), v...), '"'), nil
+		if isASCII(v) {
+			return appendASCII(dst, v), nil
 		}
 	case int64:
 		return strconv.AppendInt(dst, v, 10), nil
@@ -144,14 +144,45 @@ func appendValue(dst []byte, v any) ([]byte, error) {
 	return append(dst, data...), err
 }
 
-// isPlain reports whether s stands in JSON as it is.
-func isPlain(s string) bool {
+func isASCII(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+		if s[i] >= 0x7f {
 			return false
 		}
 	}
 	return true
+}
+
+// appendASCII appends a string as encoding/json writes it.
+func appendASCII(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	done := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[done:i]...)
+		done = i + 1
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		case '\b':
+			dst = append(dst, '\\', 'b')
+		case '\f':
+			dst = append(dst, '\\', 'f')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+		}
+	}
+	return append(append(dst, s[done:]...), '"')
 }
 
 func newEntry(r slog.Record) *entry {
