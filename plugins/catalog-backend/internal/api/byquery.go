@@ -210,7 +210,7 @@ func (h *Handler) byQuery(w http.ResponseWriter, r *http.Request, q listQuery) e
 	text.b = append(text.b, `,"pageInfo":{`...)
 	text.b = append(text.b, pageInfo(q, items, more)...)
 	text.b = append(text.b, "}}"...)
-	writeJSON(w, http.StatusOK, text.b)
+	writeEntities(w, text.b, q.fields)
 	return nil
 }
 

@@ -118,7 +118,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, q read.Request) e
 		text.b = appendItem(text.b, i, it.Entity)
 	}
 	text.b = append(text.b, ']')
-	writeJSON(w, http.StatusOK, text.b)
+	writeEntities(w, text.b, q.Fields)
 	return nil
 }
 
@@ -225,7 +225,7 @@ func (h *Handler) byUID(w http.ResponseWriter, r *http.Request) error {
 		if entity == nil {
 			return apierr.NotFound("No entity with uid %s", uid)
 		}
-		writeJSON(w, http.StatusOK, entity)
+		writeStored(w, entity)
 		return nil
 	})
 }
@@ -249,7 +249,7 @@ func (h *Handler) byName(w http.ResponseWriter, r *http.Request) error {
 		if found[0] == nil {
 			return apierr.NotFound("No entity named '%s' found, with kind '%s' in namespace '%s'", ref.Name, ref.Kind, ref.Namespace)
 		}
-		writeJSON(w, http.StatusOK, found[0])
+		writeStored(w, found[0])
 		return nil
 	})
 }

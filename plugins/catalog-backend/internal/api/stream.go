@@ -47,7 +47,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q read.Request)
 			t.b = append(t.b, ']')
 		}
 		if !answered { // small enough to answer in one piece
-			writeJSON(w, http.StatusOK, t.b)
+			writeEntities(w, t.b, q.Fields)
 			return nil
 		}
 		if _, err := w.Write(t.b); err != nil || !more {

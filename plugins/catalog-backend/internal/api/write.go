@@ -20,12 +20,22 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // a client that went away is not our error
 }
 
-// writeSized is writeJSON for answers to POST, which nobody asks for again by
-// their tag: with a length, the server sends the text as it is and computes
-// none.
-func writeSized(w http.ResponseWriter, body []byte) {
+// writeStored answers entities as they are stored. Like the original, it gives
+// them no entity tag; with a length, the server sends the text as it is and
+// computes none.
+func writeStored(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	writeJSON(w, http.StatusOK, body)
+}
+
+// writeEntities answers a text with entities, of which some fields were asked
+// for or all.
+func writeEntities(w http.ResponseWriter, body []byte, fields *query.Projection) {
+	if fields == nil {
+		writeStored(w, body)
+	} else {
+		writeJSON(w, http.StatusOK, body)
+	}
 }
 
 // textBuffer is where an answer is put together.
@@ -83,11 +93,7 @@ func writeFound(w http.ResponseWriter, found [][]byte, fields *query.Projection)
 		}
 	}
 	t.b = append(t.b, "]}"...)
-	if fields == nil {
-		writeSized(w, t.b)
-	} else {
-		writeJSON(w, http.StatusOK, t.b)
-	}
+	writeEntities(w, t.b, fields)
 }
 
 // writeAncestry answers an entity with those that it descends from.

@@ -257,11 +257,13 @@ func (x *Index) follow(ctx context.Context) error {
 			if !published {
 				published = true
 				f.terms.Compact()
+				f.applied = 0
 				m := f.terms.Memory()
 				x.options.Logger.InfoContext(ctx, "the index of the catalog is in step with the database",
 					"entities", m.Entities, "terms", m.Terms, "bytes", m.Bytes, "took", time.Since(began).Round(time.Millisecond))
 			}
 			x.publish(f, wakes, asOf)
+			f.compact()
 		case errors.Is(err, errBehind), errors.Is(err, errTooLarge), errors.Is(err, errBroken), ctx.Err() != nil:
 			return err
 		default:
