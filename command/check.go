@@ -46,14 +46,12 @@ func (c *checkCommand) Run(ctx context.Context, a *App) error {
 		}
 	} else {
 		report := rootconfig.Check(root, schema)
-		for _, v := range report.Violations {
-			problem(v.Error())
+		for _, e := range flatten(report.Err()) {
+			problem(e.Error())
 		}
 		for _, u := range report.Unknown {
 			if u.Section {
 				fmt.Fprintf(a.Stdout, "info     %s\n", u)
-			} else {
-				problem(u.String())
 			}
 		}
 		for _, u := range report.Unresolved {
@@ -90,8 +88,11 @@ func wiringProblem(p backend.Problem) string {
 	return text
 }
 
-// flatten returns the errors that err joins.
+// flatten returns the errors that err joins; none for nil.
 func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
 	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // it is about this error, not its causes
 		var out []error
 		for _, e := range many.Unwrap() {

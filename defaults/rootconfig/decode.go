@@ -13,6 +13,7 @@ import (
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/conftree"
+	"github.com/flytower/flytower/internal/jsonvalue"
 	"github.com/flytower/flytower/internal/spelling"
 )
 
@@ -162,7 +163,7 @@ func (d *decoder) unmarshal(key string, n *conftree.Node, v reflect.Value) bool 
 		case conftree.String:
 			err = u.UnmarshalText([]byte(n.Str))
 		case conftree.Number:
-			err = u.UnmarshalText([]byte(conftree.FormatNumber(n.Num)))
+			err = u.UnmarshalText([]byte(jsonvalue.FormatNumber(n.Num)))
 		default:
 			d.add(wrongKind(key, n, "a string"))
 			return true

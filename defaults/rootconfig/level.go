@@ -12,6 +12,7 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/conftree"
 	"github.com/flytower/flytower/internal/humanduration"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 var keyPart = regexp.MustCompile(`(?i)^[a-z][a-z0-9]*(?:[-_:][a-z0-9]+)*$`)
@@ -325,7 +326,7 @@ func toInt(key string, n *conftree.Node) (int, *core.ConfigError) {
 		return 0, err
 	}
 	if f != math.Trunc(f) || math.Abs(f) > 1<<53 {
-		return 0, &core.ConfigError{Key: key, Position: n.Pos, Problem: "must be a whole number, found " + conftree.FormatNumber(f)}
+		return 0, &core.ConfigError{Key: key, Position: n.Pos, Problem: "must be a whole number, found " + jsonvalue.FormatNumber(f)}
 	}
 	return int(f), nil
 }
@@ -338,7 +339,7 @@ func toBool(key string, n *conftree.Node) (bool, *core.ConfigError) {
 	case conftree.String:
 		text = strings.ToLower(strings.TrimSpace(n.Str))
 	case conftree.Number:
-		text = conftree.FormatNumber(n.Num)
+		text = jsonvalue.FormatNumber(n.Num)
 	default:
 		return false, wrongKind(key, n, "a boolean")
 	}

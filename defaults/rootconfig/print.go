@@ -13,6 +13,7 @@ import (
 
 	"github.com/flytower/flytower/configschema"
 	"github.com/flytower/flytower/internal/conftree"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // masked stands for a secret value.
@@ -138,7 +139,7 @@ func yamlScalar(n *conftree.Node) string {
 		case math.IsInf(n.Num, -1):
 			return "-.inf"
 		}
-		return conftree.FormatNumber(n.Num)
+		return jsonvalue.FormatNumber(n.Num)
 	case conftree.String:
 		return yamlString(urlPassword.ReplaceAllString(n.Str, "${1}"+masked+"@"))
 	default:

@@ -11,7 +11,6 @@ package conftree
 
 import (
 	"math"
-	"strconv"
 
 	"github.com/flytower/flytower/core"
 )
@@ -230,13 +229,4 @@ func Merge(base, over *Node) *Node {
 		}
 	}
 	return merged
-}
-
-// FormatNumber writes a number as JavaScript does for the ranges that
-// configuration uses: no exponent below 1e21.
-func FormatNumber(f float64) string {
-	if math.Abs(f) < 1e21 {
-		return strconv.FormatFloat(f, 'f', -1, 64)
-	}
-	return strconv.FormatFloat(f, 'g', -1, 64)
 }

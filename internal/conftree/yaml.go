@@ -1,18 +1,16 @@
 package conftree
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
 
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/jsonvalue"
+	"github.com/flytower/flytower/internal/yaml12"
 )
 
 // maxNodes bounds a document after its aliases are expanded.
@@ -32,55 +30,27 @@ func (e *SyntaxError) Error() string { return e.Pos.String() + ": " + e.Problem 
 // in one file are errors. An empty document gives nil. Source is the file
 // name of all places; errors are of type [*SyntaxError].
 func ParseYAML(source string, data []byte) (*Node, error) {
-	loader, err := yaml.NewLoader(bytes.NewReader(data))
-	if err != nil {
-		return nil, &SyntaxError{Pos: core.Position{Source: source}, Problem: err.Error()}
-	}
-	var doc yaml.Node
-	if err := loader.Load(&doc); errors.Is(err, io.EOF) {
-		return nil, nil
-	} else if err != nil {
-		return nil, yamlError(source, err)
-	}
-	var next yaml.Node
-	if err := loader.Load(&next); err == nil {
+	root, err := yaml12.Parse(data, yaml12.Options{MaxDepth: maxDepth})
+	var syntax *yaml12.Error
+	switch {
+	case errors.As(err, &syntax) && errors.Is(err, yaml12.ErrSecondDocument):
 		return nil, &SyntaxError{
-			Pos:     core.Position{Source: source, Line: next.Line},
+			Pos:     core.Position{Source: source, Line: syntax.Line},
 			Problem: "a second YAML document begins here, a configuration file has only one",
 		}
-	} else if !errors.Is(err, io.EOF) {
-		return nil, yamlError(source, err)
-	}
-	root := &doc
-	if root.Kind == yaml.DocumentNode {
-		if len(root.Content) == 0 {
-			return nil, nil
-		}
-		root = root.Content[0]
+	case errors.As(err, &syntax):
+		return nil, &SyntaxError{Pos: core.Position{Source: source, Line: syntax.Line}, Problem: "is not valid YAML: " + syntax.Message}
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", source, err)
+	case root == nil:
+		return nil, nil
 	}
 	c := converter{source: source, open: map[*yaml.Node]bool{}}
 	n, err := c.convert(root, 0)
-	if err != nil {
+	if err != nil || n.Kind == Null {
 		return nil, err
 	}
-	if n.Kind == Null {
-		return nil, nil
-	}
 	return n, nil
-}
-
-// yamlError keeps the line and the plain words of a parser's error.
-func yamlError(source string, err error) error {
-	e := &SyntaxError{Pos: core.Position{Source: source}, Problem: "is not valid YAML: " + err.Error()}
-	var load *yaml.LoadError
-	if errors.As(err, &load) {
-		e.Pos.Line = load.Mark.Line
-		e.Problem = "is not valid YAML: " + load.Message
-		if load.ContextMsg != "" {
-			e.Problem += " " + load.ContextMsg
-		}
-	}
-	return e
 }
 
 type converter struct {
@@ -171,7 +141,7 @@ func writeFlow(b *strings.Builder, n *Node) {
 	case String:
 		b.WriteString(n.Str)
 	case Number:
-		b.WriteString(FormatNumber(n.Num))
+		b.WriteString(jsonvalue.FormatNumber(n.Num))
 	case Bool:
 		b.WriteString(strconv.FormatBool(n.Bool))
 	case Array:
@@ -199,64 +169,29 @@ func writeFlow(b *strings.Builder, n *Node) {
 	}
 }
 
-var (
-	decimal = regexp.MustCompile(`^[-+]?[0-9]+$`)
-	octal   = regexp.MustCompile(`^0o[0-7]+$`)
-	hex     = regexp.MustCompile(`^0x[0-9a-fA-F]+$`)
-	float   = regexp.MustCompile(`^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$`)
-)
-
-// scalar resolves a scalar by its tag, or, if it is plain, by its form.
 func scalar(pos core.Position, y *yaml.Node) (*Node, error) {
-	quoted := y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
-	if y.Style&yaml.TaggedStyle != 0 {
-		switch y.ShortTag() {
-		case "!!null", "!!bool", "!!int", "!!float":
-			quoted = false
-		default:
-			quoted = true
-		}
+	v, err := yaml12.Resolve(y)
+	if err != nil {
+		return nil, &SyntaxError{Pos: pos, Problem: err.Error()}
 	}
-	if quoted {
-		return NewString(pos, y.Value), nil
+	if _, ok := v.(map[string]any); ok { // of !!binary, which no setting is
+		v = y.Value
 	}
-	return Resolve(pos, y.Value), nil
+	return leaf(pos, v), nil
 }
 
 // Resolve returns the value of a plain scalar under the core schema.
-func Resolve(pos core.Position, s string) *Node {
-	number := func(f float64) *Node { return &Node{Kind: Number, Pos: pos, Num: f} }
-	switch s {
-	case "", "~", "null", "Null", "NULL":
-		return &Node{Kind: Null, Pos: pos}
-	case "true", "True", "TRUE":
-		return &Node{Kind: Bool, Pos: pos, Bool: true}
-	case "false", "False", "FALSE":
-		return &Node{Kind: Bool, Pos: pos}
-	case ".nan", ".NaN", ".NAN":
-		return number(math.NaN())
-	case ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF":
-		return number(math.Inf(1))
-	case "-.inf", "-.Inf", "-.INF":
-		return number(math.Inf(-1))
-	}
-	switch {
-	case decimal.MatchString(s), float.MatchString(s):
-		f, _ := strconv.ParseFloat(s, 64) // out of range gives an infinity, as in JavaScript
-		return number(f)
-	case octal.MatchString(s):
-		return number(parseBase(s[2:], 8))
-	case hex.MatchString(s):
-		return number(parseBase(s[2:], 16))
-	}
-	return NewString(pos, s)
-}
+func Resolve(pos core.Position, s string) *Node { return leaf(pos, yaml12.Plain(s)) }
 
-func parseBase(digits string, base float64) float64 {
-	var f float64
-	for _, d := range digits {
-		v, _ := strconv.ParseUint(string(d), 16, 8)
-		f = f*base + float64(v)
+func leaf(pos core.Position, v any) *Node {
+	switch v := v.(type) {
+	case bool:
+		return &Node{Kind: Bool, Pos: pos, Bool: v}
+	case float64:
+		return &Node{Kind: Number, Pos: pos, Num: v}
+	case string:
+		return NewString(pos, v)
+	default:
+		return &Node{Kind: Null, Pos: pos}
 	}
-	return f
 }

@@ -25,6 +25,7 @@ var testPlugins = map[string]backend.Feature{
 	"slow":      slow,
 	"migrator":  migrator,
 	"guarded":   guarded,
+	"feed":      feed,
 	"duplicate": catalogbackend.Plugin,
 }
 

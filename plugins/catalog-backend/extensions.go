@@ -22,6 +22,7 @@ type extensions struct {
 	validators    catalogcommon.Validators
 	parser        catalognode.DataParser
 	analyzers     []catalognode.LocationAnalyzer
+	analysis      catalognode.AnalyzerFactory
 }
 
 func newExtensions() *extensions {
@@ -97,6 +98,16 @@ func (x *extensions) SetDataParser(p catalognode.DataParser) error {
 
 func (x *extensions) AddLocationAnalyzer(a ...catalognode.LocationAnalyzer) error {
 	return x.change(func() error { x.analyzers = append(x.analyzers, a...); return nil })
+}
+
+func (x *extensions) SetLocationAnalyzer(f catalognode.AnalyzerFactory) error {
+	return x.change(func() error {
+		if x.analysis != nil {
+			return apierr.Conflict("the analyzer of locations was set already; only one module can")
+		}
+		x.analysis = f
+		return nil
+	})
 }
 
 var (

@@ -13,6 +13,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
@@ -57,12 +61,16 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		authorization = core.PermissionsRegistry.From(env)
 		published     = core.ActionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
+		scmEvents     = catalognode.SCMEvents.From(env)
+		telemetry     = core.Telemetry.Optional(env)
 	)
 	extensions := newExtensions()
 	catalognode.Processing.Offer(env, extensions)
 	catalognode.Locations.Offer(env, extensions)
 	catalognode.Model.Offer(env, extensions)
 	catalognode.Analysis.Offer(env, extensions)
+	problems := &problems{}
+	catalognode.Unprocessed.Offer(env, problems)
 
 	return func(ctx context.Context) error {
 		extensions.freeze()
@@ -99,6 +107,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			default: // a wake-up is on its way already
 			}
 		}})
+		problems.open(state)
 		parse := extensions.parser
 		if parse == nil {
 			parse = processors.YAML(entityyaml.Options{MergeKeys: settings.yamlMerge})
@@ -125,17 +134,33 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}}
+		orchestrator.Observe = observe.processor
+		if providers, ok := telemetry(); ok && !isNoop(providers.Tracer) {
+			orchestrator.Tracer = providers.Tracer.Tracer("backstage-plugin-catalog-backend")
+		}
+		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}, refused: state.Claimed}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
-			Fingerprint: settings.fingerprint(chain), Observe: observe, OnErrors: announce.errors, OnConflict: announce.conflict,
+			Fingerprint: settings.fingerprint(chain), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
 		})
 		registered := locations.NewRegistered(database(), state.Invalidate, e.DryRun)
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
 			log().ErrorContext(ctx, "the changed catalog.locations could not be applied; the old ones stay", "error", err)
 		})
-		if err := lifecycle().OnStop("follow catalog.locations no longer", configured.Close); err != nil {
-			return err
+		registered.Follow(locations.SCMReactions{
+			Events: scmEvents(), Hosts: hosts, Logger: log(), Unregister: settings.scmEvents.unregister, Move: settings.scmEvents.move,
+		})
+		builtin := []catalognode.EntityProvider{registered, configured}
+		closers := map[string]func(context.Context) error{"catalog.locations": configured.Close, "locations at source hosts": registered.Close}
+		if settings.scmEvents.refresh {
+			refresher := locations.NewSCMRefresher(scmEvents(), state.RefreshPlaces)
+			builtin = append(builtin, refresher)
+			closers["files at source hosts"] = refresher.Close
+		}
+		for what, end := range closers {
+			if err := lifecycle().OnStop("follow "+what+" no longer", end); err != nil {
+				return err
+			}
 		}
 		tables := read.New(database())
 		var reader api.Reader = tables
@@ -151,11 +176,19 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 				return err
 			}
 		}
+		has := &content{reader: reader, locations: registered.Count, relations: state.Relations, now: time.Now}
+		if err := has.observe(metrics()); err != nil {
+			return err
+		}
 		if err := permissions.Register(authorization(), reader); err != nil {
 			return err
 		}
+		analysis, err := extensions.newAnalyzer(hosts)
+		if err != nil {
+			return err
+		}
 		handler := &api.Handler{
-			Read: reader, Engine: e, Locations: registered, Analyzer: newAnalyzer(hosts, extensions.analyzers),
+			Read: reader, Engine: e, Locations: registered, Analyzer: analysis,
 			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Auditor: auditor(),
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
@@ -164,7 +197,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 
-		providers := settings.providers(extensions.providers, registered, configured)
+		providers := settings.providers(extensions.providers, builtin...)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {
 			return err
 		}
@@ -217,4 +250,10 @@ func processorChain(s settings, x *extensions, parts chainParts) ([]catalognode.
 		}
 	})
 	return chain, nil
+}
+
+// isNoop reports whether spans go nowhere, so that none need be made.
+func isNoop(p trace.TracerProvider) bool {
+	_, off := p.(tracenoop.TracerProvider)
+	return off
 }

@@ -13,10 +13,9 @@
 //	fmt.Println(e.Ref()) // component:default/website
 //
 // Sub-packages, each with one idea:
-//   - jsonvalue: JSON values with one canonical text
 //   - schema: JSON Schema validation with the messages that catalog clients know
 //   - kinds: the built-in kinds: their schemas and their relations
-//   - entityyaml: YAML text to JSON values and entities, document by document
+//   - entityyaml: YAML text to entities, document by document
 //   - entitysearch: the search rows of an entity
 //
 // Errors are typed where a caller or the wire distinguishes them. Each of them

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // Entity is a catalog entity: a JSON object whose well-known fields have

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 	"github.com/flytower/flytower/plugins/catalog-common/schema"
 )
 

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // Relation is a directed link between two entities, as a processor emits it.

@@ -3,6 +3,8 @@
 // conformance/exchange reads.
 //
 //	go run ./internal/tools/exchanges -groups root,authn,catalog RECORDS >conformance/testdata/catalog.jsonl
+//	go run ./internal/tools/exchanges -groups permission RECORDS >conformance/testdata/permission.jsonl
+//	go run ./internal/tools/exchanges -groups catalog,auth,policy RECORDS-POLICY >conformance/testdata/policy.jsonl
 //
 // Exchanges that carry more than 32 KiB, or that need a WebSocket, are left
 // out.

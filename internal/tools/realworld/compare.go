@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/flytower/flytower/internal/jsonvalue"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	"github.com/flytower/flytower/plugins/catalog-common/entityyaml"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
 	"github.com/flytower/flytower/plugins/catalog-common/kinds"
 )
 

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 type dataSet struct {

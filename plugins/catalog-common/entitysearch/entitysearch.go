@@ -13,8 +13,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/flytower/flytower/internal/jsonvalue"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
 )
 
 // MaxLength is the greatest length of keys and values, in UTF-16 code units. A

@@ -17,8 +17,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/flytower/flytower/internal/jsonvalue"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
 	"github.com/flytower/flytower/plugins/catalog-common/schema"
 )
 

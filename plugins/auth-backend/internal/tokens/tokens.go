@@ -24,10 +24,10 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/jsonvalue"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/keys"
 	authnode "github.com/flytower/flytower/plugins/auth-node"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/jsonvalue"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/schema"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
 )
 
 // kept is how long a user is remembered after the last sign-in.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ type Config struct {
 	// Observe, if not nil, is told about each processed entity: unchanged,
 	// errors, changed or failed.
 	Observe func(ctx context.Context, result string, took, waited time.Duration)
+	// OnStitched, if not nil, is told about final forms that were built, and
+	// how long that took; 0 where it was a part of storing what was processed.
+	OnStitched func(ctx context.Context, done store.Stitched, took time.Duration, err error)
 }
 
 // Engine processes what is due.
@@ -154,6 +158,7 @@ func (p *pipeline) claim(ctx context.Context) {
 			if len(work) == 0 {
 				break
 			}
+			p.e.claimed(ctx, len(work))
 			for _, w := range p.admit(work) {
 				p.work <- w // has room for a batch
 			}
@@ -226,12 +231,16 @@ func (p *pipeline) saveBatch(ctx context.Context, rs []store.Result) {
 		return
 	case err != nil:
 		if ctx.Err() == nil {
+			if p.e.c.Observe != nil {
+				p.e.c.Observe(ctx, "failed", 0, rs[0].Work.Waited)
+			}
 			p.e.c.Logger.ErrorContext(ctx, "storing a processed entity failed; it will be tried again", "entity", rs[0].Work.Ref, "error", err)
 		}
 		if err := p.e.c.Store.Postpone(context.WithoutCancel(ctx), rs[0].Work.ID, renewal); err != nil {
 			p.e.c.Logger.WarnContext(ctx, "postponing an entity failed", "entity", rs[0].Work.Ref, "error", err)
 		}
 	}
+	p.e.stitched(ctx, saved.Stitched, 0, nil)
 	p.mu.Lock()
 	for _, r := range rs {
 		delete(p.inFlight, r.Work.ID)
@@ -270,7 +279,9 @@ func (e *Engine) stitch(ctx context.Context) {
 		case <-ticker.C:
 		}
 		for ctx.Err() == nil {
-			n, _, err := e.c.Store.Stitch(ctx, batch)
+			began := time.Now()
+			n, done, err := e.c.Store.Stitch(ctx, batch)
+			e.stitched(ctx, done, time.Since(began), err)
 			if err != nil && ctx.Err() == nil {
 				e.c.Logger.WarnContext(ctx, "building final entities failed; trying again", "error", err)
 			}
@@ -483,17 +494,9 @@ func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognod
 const maxInteractive = 100
 
 func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalognode.MutationReport, error) {
-	added := make([]store.Deferred, 0, len(d.Added))
-	for _, a := range d.Added {
-		sd, err := prepare(a.Entity, a.LocationKey)
-		if err != nil {
-			return catalognode.MutationReport{}, err
-		}
-		added = append(added, sd)
-	}
-	removed := make([]string, len(d.Removed))
-	for i, ref := range d.Removed {
-		removed[i] = strings.ToLower(ref)
+	added, removed, err := prepareDelta(d)
+	if err != nil {
+		return catalognode.MutationReport{}, err
 	}
 	lane := store.LaneInteractive
 	if len(added) > maxInteractive {
@@ -501,6 +504,43 @@ func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalo
 	}
 	r, err := c.e.c.Store.ApplyDelta(ctx, c.name, added, removed, lane)
 	return c.report(ctx, r), err
+}
+
+// Transactional is implemented by the connections of an [Engine], for
+// providers that keep what they hand in beside the catalog.
+type Transactional interface {
+	// ApplyFound applies the change that find finds in the transaction t, in
+	// which it may write down what belongs to the change. It may be called
+	// again. handed returns the refs of what the provider hands in.
+	ApplyFound(ctx context.Context, find func(t *sql.Tx, handed func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error)
+}
+
+// ApplyFound implements [Transactional].
+func (c connection) ApplyFound(ctx context.Context, find func(*sql.Tx, func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error) {
+	r, err := c.e.c.Store.ApplyFound(ctx, c.name, store.LaneInteractive, func(t *sql.Tx, handed func() ([]string, error)) ([]store.Deferred, []string, error) {
+		d, err := find(t, handed)
+		if err != nil {
+			return nil, nil, err
+		}
+		return prepareDelta(d)
+	})
+	return c.report(ctx, r), err
+}
+
+func prepareDelta(d catalognode.Delta) ([]store.Deferred, []string, error) {
+	added := make([]store.Deferred, 0, len(d.Added))
+	for _, a := range d.Added {
+		sd, err := prepare(a.Entity, a.LocationKey)
+		if err != nil {
+			return nil, nil, err
+		}
+		added = append(added, sd)
+	}
+	removed := make([]string, len(d.Removed))
+	for i, ref := range d.Removed {
+		removed[i] = strings.ToLower(ref)
+	}
+	return added, removed, nil
 }
 
 func (c connection) Refresh(ctx context.Context, keys ...string) error {
@@ -536,7 +576,10 @@ func (e *Engine) Refresh(ctx context.Context, ref string) error {
 }
 
 // Delete removes the entity with the uid.
-func (e *Engine) Delete(ctx context.Context, uid string) error { return e.c.Store.Delete(ctx, uid) }
+func (e *Engine) Delete(ctx context.Context, uid string) error {
+	_, err := e.c.Store.Delete(ctx, uid)
+	return err
+}
 
 // Validate processes an entity as if it had been read at the location.
 func (e *Engine) Validate(ctx context.Context, entity catalogcommon.Entity, location catalogcommon.LocationRef) []error {

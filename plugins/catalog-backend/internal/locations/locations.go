@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,8 +34,11 @@ type Registered struct {
 	// DryRun processes an entity and all that it leads to.
 	dryRun func(ctx context.Context, e catalogcommon.Entity) ([]catalogcommon.Entity, error)
 
+	reactions *SCMReactions // nil for none
+
 	mu         sync.Mutex
-	connection catalognode.ProviderConnection
+	connection engine.Transactional
+	cancel     func() // of the subscription to events of source hosts
 }
 
 // NewRegistered returns the store.
@@ -49,20 +53,47 @@ func (*Registered) ProviderName() string { return "DefaultLocationStore" }
 
 // Connect hands in all registered locations.
 func (s *Registered) Connect(ctx context.Context, c catalognode.ProviderConnection) error {
-	s.mu.Lock()
-	s.connection = c
-	s.mu.Unlock()
-	all, err := s.List(ctx)
-	if err != nil {
-		return err
+	transactional, ok := c.(engine.Transactional)
+	if !ok {
+		return fmt.Errorf("a connection of type %T has no transactions to keep locations in", c)
 	}
-	_, err = c.ApplyFull(ctx, func(yield func(catalognode.DeferredEntity, error) bool) {
-		for _, l := range all {
-			if !yield(deferred(l.Type, l.Target), nil) {
-				return
+	s.mu.Lock()
+	s.connection = transactional
+	s.mu.Unlock()
+	// The locations are read behind what other replicas are changing, and
+	// before what they change next: else a location that is unregistered right
+	// now would come back.
+	err := s.change(ctx, func(t *sql.Tx, handed func() ([]string, error)) (catalognode.Delta, error) {
+		var d catalognode.Delta
+		if s.database.Dialect() == core.PostgreSQL {
+			if _, err := t.ExecContext(ctx, "LOCK TABLE location IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+				return d, err
 			}
 		}
+		b := s.build()
+		b.Write("SELECT ", columns, " FROM location ORDER BY id")
+		all, err := scan(ctx, t, b)
+		if err != nil {
+			return d, err
+		}
+		stale := map[string]bool{}
+		refs, err := handed()
+		if err != nil {
+			return d, err
+		}
+		for _, ref := range refs {
+			stale[ref] = true
+		}
+		for _, l := range all {
+			d.Added = append(d.Added, deferred(l.Type, l.Target))
+			delete(stale, entityRef(l.Type, l.Target))
+		}
+		d.Removed = slices.Sorted(maps.Keys(stale))
+		return d, nil
 	})
+	if err == nil {
+		s.follow()
+	}
 	return err
 }
 
@@ -76,26 +107,26 @@ func entityRef(typ, target string) string {
 	return catalogcommon.Ref{Kind: "location", Namespace: "default", Name: location.EntityName()}.String()
 }
 
-// apply hands in a change.
-func (s *Registered) apply(ctx context.Context, d catalognode.Delta) error {
+// change writes a change of locations down and hands it in, both or neither.
+func (s *Registered) change(ctx context.Context, find func(t *sql.Tx, handed func() ([]string, error)) (catalognode.Delta, error)) error {
 	s.mu.Lock()
 	c := s.connection
 	s.mu.Unlock()
 	if c == nil {
 		return apierr.ServiceUnavailable("the location store is not connected to the catalog; DefaultLocationStore was replaced or is disabled")
 	}
-	_, err := c.ApplyDelta(ctx, d)
+	_, err := c.ApplyFound(ctx, find)
 	return err
 }
 
 const columns = "id, type, target, entity_ref"
 
-func (s *Registered) scan(ctx context.Context, b *sqltext.Builder) (out []api.Location, err error) {
-	db, err := s.database.DB(ctx)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := db.QueryContext(ctx, b.String(), b.Args()...)
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func scan(ctx context.Context, q querier, b *sqltext.Builder) (out []api.Location, err error) {
+	rows, err := q.QueryContext(ctx, b.String(), b.Args()...)
 	if err != nil {
 		return nil, fmt.Errorf("reading locations: %w", err)
 	}
@@ -110,6 +141,14 @@ func (s *Registered) scan(ctx context.Context, b *sqltext.Builder) (out []api.Lo
 	return out, rows.Err()
 }
 
+func (s *Registered) scan(ctx context.Context, b *sqltext.Builder) ([]api.Location, error) {
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return scan(ctx, db, b)
+}
+
 func (s *Registered) build() *sqltext.Builder { return sqltext.New(s.database.Dialect()) }
 
 // List implements [api.Locations].
@@ -117,6 +156,16 @@ func (s *Registered) List(ctx context.Context) ([]api.Location, error) {
 	b := s.build()
 	b.Write("SELECT ", columns, " FROM location ORDER BY id")
 	return s.scan(ctx, b)
+}
+
+// Count returns how many locations are registered.
+func (s *Registered) Count(ctx context.Context) (n int64, err error) {
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM location").Scan(&n)
+	return n, err
 }
 
 // ByID implements [api.Locations].
@@ -148,22 +197,19 @@ func (s *Registered) one(ctx context.Context, b *sqltext.Builder, missing string
 func (s *Registered) Create(ctx context.Context, typ, target string, refresh bool) (api.Location, error) {
 	l := api.Location{ID: uuid.NewString(), Type: typ, Target: target, EntityRef: entityRef(typ, target)}
 	created := false
-	err := s.database.WriteTx(ctx, func(t *sql.Tx) error {
+	err := s.change(ctx, func(t *sql.Tx, _ func() ([]string, error)) (d catalognode.Delta, err error) {
 		b := s.build()
 		b.Write("INSERT INTO location (", columns, ") VALUES ", b.Row(l.ID, l.Type, l.Target, l.EntityRef), " ON CONFLICT (type, target) DO NOTHING")
-		result, err := t.ExecContext(ctx, b.String(), b.Args()...)
-		if err != nil {
-			return err
+		if created, err = touched(t.ExecContext(ctx, b.String(), b.Args()...)); created {
+			d.Added = []catalognode.DeferredEntity{deferred(typ, target)}
 		}
-		n, err := result.RowsAffected()
-		created = n == 1
-		return err
+		return d, err
 	})
 	if err != nil {
 		return l, fmt.Errorf("registering location %s:%s: %w", typ, target, err)
 	}
 	if created {
-		return l, s.apply(ctx, catalognode.Delta{Added: []catalognode.DeferredEntity{deferred(typ, target)}})
+		return l, nil
 	}
 	if !refresh {
 		return l, apierr.Conflict("Location %s:%s already exists", typ, target)
@@ -188,39 +234,63 @@ func (s *Registered) Update(ctx context.Context, id, typ, target string) (api.Lo
 		return api.Location{}, err
 	}
 	now := api.Location{ID: id, Type: typ, Target: target, EntityRef: old.EntityRef}
-	err = s.database.WriteTx(ctx, func(t *sql.Tx) error {
-		b := s.build()
-		b.Write("UPDATE location SET type = ", b.Arg(typ), ", target = ", b.Arg(target), " WHERE id = ", b.Arg(id))
-		_, err := t.ExecContext(ctx, b.String(), b.Args()...)
-		return err
-	})
-	if err != nil {
-		return now, fmt.Errorf("changing location %s: %w", id, err)
-	}
 	if old.Type == typ && old.Target == target {
 		return now, nil
 	}
-	return now, s.apply(ctx, catalognode.Delta{
-		Added: []catalognode.DeferredEntity{deferred(typ, target)}, Removed: []string{entityRef(old.Type, old.Target)},
+	found := false
+	err = s.change(ctx, func(t *sql.Tx, _ func() ([]string, error)) (d catalognode.Delta, err error) {
+		b := s.build()
+		b.Write("UPDATE location SET type = ", b.Arg(typ), ", target = ", b.Arg(target), " WHERE id = ", b.Arg(id),
+			" AND type = ", b.Arg(old.Type), " AND target = ", b.Arg(old.Target))
+		if found, err = touched(t.ExecContext(ctx, b.String(), b.Args()...)); found {
+			d.Added = []catalognode.DeferredEntity{deferred(typ, target)}
+			d.Removed = []string{entityRef(old.Type, old.Target)}
+		}
+		return d, err
 	})
+	if core.IsUniqueViolation(err) { // registered meanwhile
+		return now, apierr.Conflict("Location %s:%s already exists", typ, target)
+	}
+	if err != nil {
+		return now, fmt.Errorf("changing location %s: %w", id, err)
+	}
+	if !found {
+		return now, apierr.Conflict("Location %s was changed by somebody else at the same time; look at it again", id)
+	}
+	return now, nil
 }
 
 // Delete implements [api.Locations].
 func (s *Registered) Delete(ctx context.Context, id string) error {
-	old, err := s.ByID(ctx, id)
-	if err != nil {
-		return err
-	}
-	err = s.database.WriteTx(ctx, func(t *sql.Tx) error {
+	found := false
+	err := s.change(ctx, func(t *sql.Tx, _ func() ([]string, error)) (d catalognode.Delta, err error) {
 		b := s.build()
-		b.Write("DELETE FROM location WHERE id = ", b.Arg(id))
-		_, err := t.ExecContext(ctx, b.String(), b.Args()...)
-		return err
+		b.Write("DELETE FROM location WHERE id = ", b.Arg(id), " RETURNING ", columns)
+		old, err := scan(ctx, t, b)
+		found = len(old) > 0
+		for _, l := range old {
+			d.Removed = append(d.Removed, entityRef(l.Type, l.Target))
+		}
+		return d, err
 	})
 	if err != nil {
 		return fmt.Errorf("unregistering location %s: %w", id, err)
 	}
-	return s.apply(ctx, catalognode.Delta{Removed: []string{entityRef(old.Type, old.Target)}})
+	if !found {
+		return missing(id)
+	}
+	return nil
+}
+
+func missing(id string) error { return apierr.NotFound("Found no location with ID %s", id) }
+
+// touched reports whether a statement changed a row.
+func touched(result sql.Result, err error) (bool, error) {
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 // DryRun implements [api.Locations].

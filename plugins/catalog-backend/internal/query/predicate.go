@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/flytower/flytower/apierr"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // Predicate is a condition on entities, seen as a set of search rows (key,

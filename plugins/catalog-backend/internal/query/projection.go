@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/flytower/flytower/apierr"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // Projection is the list of fields that a client wants of each entity. It

@@ -221,7 +221,7 @@ func (w *world) remove(t tb, ctx context.Context, ref string) {
 	for _, provider := range w.lines(t, ctx, fmt.Sprintf("SELECT provider FROM provider_edge WHERE target_id = %d", e.id)) {
 		delete(w.providers[provider], ref)
 	}
-	if err := w.store.Delete(ctx, e.uid); err != nil {
-		t.Fatalf("deleting: %v", err)
+	if found, err := w.store.Delete(ctx, e.uid); err != nil || !found {
+		t.Fatalf("deleting: %v, %v", found, err)
 	}
 }

@@ -57,9 +57,21 @@ func (s *Store) ApplyFull(ctx context.Context, provider string, entities iter.Se
 
 // ApplyDelta adds or changes entities of the provider and takes others back.
 func (s *Store) ApplyDelta(ctx context.Context, provider string, added []Deferred, removed []string, lane int) (Report, error) {
+	return s.ApplyFound(ctx, provider, lane, func(*sql.Tx, func() ([]string, error)) ([]Deferred, []string, error) { return added, removed, nil })
+}
+
+// ApplyFound is [Store.ApplyDelta] with a change that find finds, and may write
+// down, in the same transaction, so that both are there or neither is. It is
+// told the refs of what the provider hands in, and called again if the
+// transaction lost a deadlock. It must not lock entities.
+func (s *Store) ApplyFound(ctx context.Context, provider string, lane int, find func(t *sql.Tx, handed func() ([]string, error)) (added []Deferred, removed []string, err error)) (Report, error) {
 	var r Report
 	err := s.write(ctx, func(t *tx) error {
 		r = Report{}
+		added, removed, err := find(t.Tx, func() ([]string, error) { return t.handed(provider) })
+		if err != nil {
+			return err
+		}
 		for part := range slices.Chunk(removed, chunk) {
 			b := t.build()
 			b.Write("SELECT p.target_id FROM provider_edge p JOIN entity e ON e.id = p.target_id WHERE p.provider = ", b.Arg(provider), " AND e.ref IN (", b.List(part), ")")
@@ -90,6 +102,19 @@ func (s *Store) ApplyDelta(ctx context.Context, provider string, added []Deferre
 		return Report{}, fmt.Errorf("delta mutation of provider %s: %w", provider, err)
 	}
 	return r, nil
+}
+
+// handed returns the refs of what a provider hands in.
+func (t *tx) handed(provider string) (refs []string, err error) {
+	b := t.build()
+	b.Write("SELECT e.ref FROM provider_edge p JOIN entity e ON e.id = p.target_id WHERE p.provider = ", b.Arg(provider), " ORDER BY e.ref")
+	err = each(t.ctx, t, b, func(rows *sql.Rows) error {
+		var ref string
+		err := rows.Scan(&ref)
+		refs = append(refs, ref)
+		return err
+	})
+	return refs, err
 }
 
 func (t *tx) placeholder(n int) string {

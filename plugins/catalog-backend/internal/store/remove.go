@@ -53,13 +53,28 @@ func (t *tx) release(provider, targets string, args ...any) (removed int64, err 
 // removeUnreachable extends the doomed entities by all that they lead to,
 // spares what something else leads to as well, and removes the rest.
 func (t *tx) removeUnreachable() (int64, error) {
+	// Who is locked emits nothing any more. Without that, what a worker saves
+	// for one of them at this moment would be left behind.
+	for {
+		if err := t.lockEntities("e.id IN (SELECT id FROM doomed)"); err != nil {
+			return 0, err
+		}
+		result, err := t.ExecContext(t.ctx, "INSERT INTO doomed (id) WITH RECURSIVE below(id) AS (SELECT id FROM doomed UNION SELECT g.target_id FROM entity_edge g JOIN below b ON g.parent_id = b.id)"+
+			" SELECT b.id FROM below b WHERE "+notDoomed("b.id"))
+		if err != nil {
+			return 0, err
+		}
+		if n, err := result.RowsAffected(); err != nil {
+			return 0, err
+		} else if n == 0 {
+			break
+		}
+	}
 	err := t.run(
-		"INSERT INTO doomed (id) WITH RECURSIVE below(id) AS (SELECT id FROM doomed UNION SELECT g.target_id FROM entity_edge g JOIN below b ON g.parent_id = b.id)"+
-			" SELECT b.id FROM below b WHERE "+notDoomed("b.id"),
-		"DELETE FROM doomed WHERE id IN (WITH RECURSIVE spared(id) AS ("+
-			"SELECT d.id FROM doomed d WHERE EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = d.id)"+
-			" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = d.id AND "+notDoomed("g.parent_id")+")"+
-			" UNION SELECT g.target_id FROM entity_edge g JOIN spared s ON g.parent_id = s.id"+
+		"DELETE FROM doomed WHERE id IN (WITH RECURSIVE spared(id) AS (" +
+			"SELECT d.id FROM doomed d WHERE EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = d.id)" +
+			" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = d.id AND " + notDoomed("g.parent_id") + ")" +
+			" UNION SELECT g.target_id FROM entity_edge g JOIN spared s ON g.parent_id = s.id" +
 			") SELECT id FROM spared)",
 	)
 	if err != nil {
@@ -157,13 +172,15 @@ func (t *tx) promote() error {
 }
 
 // Delete removes the entity with the uid, whoever hands it in; those who do
-// are processed again, so that it comes back if its source still has it.
-func (s *Store) Delete(ctx context.Context, uid string) error {
-	return s.write(ctx, func(t *tx) error {
+// are processed again, so that it comes back if its source still has it. It
+// reports whether there was one.
+func (s *Store) Delete(ctx context.Context, uid string) (found bool, err error) {
+	err = s.write(ctx, func(t *tx) error {
 		b := t.build()
 		b.Write("SELECT id FROM entity WHERE uid = ", b.Arg(uid))
 		ids, err := t.ids(b)
-		if err != nil || len(ids) == 0 {
+		found = len(ids) > 0
+		if err != nil || !found {
 			return err
 		}
 		if err := t.emitAnew("SELECT parent_id FROM entity_edge WHERE target_id = " + sqltext.ID(ids[0])); err != nil {
@@ -178,6 +195,7 @@ func (s *Store) Delete(ctx context.Context, uid string) error {
 		_, err = t.removeDoomed()
 		return err
 	})
+	return found && err == nil, err
 }
 
 // RemoveOrphans removes entities that nobody hands in any more, if they became

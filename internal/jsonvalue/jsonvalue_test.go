@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 func TestAppendWritesNumbersAsJavaScriptDoes(t *testing.T) {

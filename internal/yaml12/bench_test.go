@@ -1,9 +1,9 @@
-package entityyaml_test
+package yaml12_test
 
 import (
 	"testing"
 
-	"github.com/flytower/flytower/plugins/catalog-common/entityyaml"
+	"github.com/flytower/flytower/internal/yaml12"
 )
 
 const component = `apiVersion: backstage.io/v1alpha1
@@ -43,7 +43,7 @@ func BenchmarkDocuments(b *testing.B) {
 	b.SetBytes(int64(len(component)))
 	b.ReportAllocs()
 	for b.Loop() {
-		for doc := range entityyaml.Documents([]byte(component), entityyaml.Options{}) {
+		for doc := range yaml12.Documents([]byte(component), yaml12.Options{}) {
 			if doc.Err != nil {
 				b.Fatal(doc.Err)
 			}

@@ -1,4 +1,4 @@
-package entityyaml
+package yaml12
 
 import (
 	"bytes"
@@ -311,7 +311,7 @@ func (c chunk) failure(err error) error {
 		message = err.Error()
 	}
 	if load.ContextMsg != "" {
-		message = load.ContextMsg + ": " + message
+		message += " " + load.ContextMsg
 	}
 	line, column := load.Mark.Line, load.Mark.Column
 	if line == 0 {

@@ -1,4 +1,4 @@
-package entityyaml
+package yaml12
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // flowText writes a node as a YAML flow collection, in the layout that the

@@ -1,4 +1,4 @@
-package entityyaml
+package yaml12
 
 import (
 	"encoding/base64"
@@ -14,17 +14,8 @@ import (
 // schema: nil, bool, float64 or string, and an object for !!binary.
 func Scalar(n *yaml.Node) (any, error) { return scalarValue(n) }
 
-// Plain returns the JSON value of a plain, untagged scalar with this text.
-func Plain(text string) any {
-	v := plain(text)
-	if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-		return nil
-	}
-	return v
-}
-
 func scalarValue(n *yaml.Node) (any, error) {
-	v, err := resolve(n)
+	v, err := Resolve(n)
 	if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
 		return nil, err
 	}
@@ -59,15 +50,15 @@ func mayBeTyped(text string) bool {
 	}
 }
 
-// resolve is Scalar with infinities and NaN kept.
-func resolve(n *yaml.Node) (any, error) {
+// Resolve is [Scalar] with infinities and NaN kept.
+func Resolve(n *yaml.Node) (any, error) {
 	if n.Style&yaml.TaggedStyle == 0 {
 		if isPlain(n) {
-			return plain(n.Value), nil
+			return Plain(n.Value), nil
 		}
 		return n.Value, nil
 	}
-	typed := plain(n.Value)
+	typed := Plain(n.Value)
 	matches := false
 	switch n.Tag {
 	case "!!null":
@@ -89,8 +80,9 @@ func resolve(n *yaml.Node) (any, error) {
 	return n.Value, nil // !!str, an unknown tag, or one that does not fit
 }
 
-// plain resolves a plain scalar; see the package comment for the rules.
-func plain(text string) any {
+// Plain resolves a plain, untagged scalar, and keeps infinities and NaN; see
+// the package comment for the rules.
+func Plain(text string) any {
 	if !mayBeTyped(text) {
 		return text
 	}
@@ -209,7 +201,7 @@ func binary(n *yaml.Node) (any, error) {
 
 // scalarIdentity is comparable and equal for equal scalars.
 func scalarIdentity(n *yaml.Node) (any, error) {
-	v, err := resolve(n)
+	v, err := Resolve(n)
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,12 @@
-package entityyaml_test
+package yaml12_test
 
 import (
 	"errors"
 	"strings"
 	"testing"
 
-	"github.com/flytower/flytower/plugins/catalog-common/entityyaml"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
+	"github.com/flytower/flytower/internal/yaml12"
 )
 
 func FuzzDocuments(f *testing.F) {
@@ -18,16 +18,16 @@ func FuzzDocuments(f *testing.F) {
 		f.Add([]byte(seed), true)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, merge bool) {
-		opts := entityyaml.Options{MergeKeys: merge, MaxBytes: 1 << 16, MaxDepth: 64, MaxAliasNodes: 1000, MaxAliasBytes: 1 << 16}
+		opts := yaml12.Options{MergeKeys: merge, MaxBytes: 1 << 16, MaxDepth: 64, MaxAliasNodes: 1000, MaxAliasBytes: 1 << 16}
 		lines := strings.Count(string(text), "\n") + 2
 		last := 0
-		for doc := range entityyaml.Documents(text, opts) {
+		for doc := range yaml12.Documents(text, opts) {
 			if doc.Line <= last || doc.Line > lines {
 				t.Fatalf("document at line %d follows one at line %d of %d", doc.Line, last, lines)
 			}
 			last = doc.Line
 			if doc.Err != nil {
-				var syntax *entityyaml.Error
+				var syntax *yaml12.Error
 				if !errors.As(doc.Err, &syntax) {
 					t.Fatalf("error %v is no *Error", doc.Err)
 				}
@@ -39,7 +39,7 @@ func FuzzDocuments(f *testing.F) {
 			// JSON is YAML: the canonical text of a value reads as that value.
 			canonical := jsonvalue.Append(nil, doc.Value)
 			again := 0
-			for copied := range entityyaml.Documents(canonical, entityyaml.Options{}) {
+			for copied := range yaml12.Documents(canonical, yaml12.Options{}) {
 				again++
 				if copied.Err != nil {
 					t.Fatalf("own text %s: %v", canonical, copied.Err)

@@ -1,4 +1,4 @@
-package entityyaml
+package yaml12
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // Value returns the JSON value of a node and everything below it. Nodes that
@@ -201,7 +201,7 @@ func (b *builder) key(n *yaml.Node, depth int) (string, error) {
 	if isString(target) {
 		return target.Value, nil
 	}
-	raw, err := resolve(target)
+	raw, err := Resolve(target)
 	if err != nil {
 		return "", err
 	}
