@@ -5,9 +5,9 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/flytower/flytower/internal/jsonvalue"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
-	"github.com/flytower/flytower/plugins/catalog-common/jsonvalue"
 )
 
 const jsonType = "application/json; charset=utf-8"

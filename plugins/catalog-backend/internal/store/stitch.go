@@ -92,9 +92,6 @@ func (t *tx) stitch(ids []int64) (done Stitched, err error) {
 		if err != nil {
 			return done, err
 		}
-		if err := t.forIDs("DELETE FROM entity_dirty WHERE entity_id IN ", part, ""); err != nil {
-			return done, err
-		}
 		refs := make([]string, len(rows))
 		for i, r := range rows {
 			refs[i] = r.ref
@@ -124,7 +121,7 @@ func (t *tx) stitch(ids []int64) (done Stitched, err error) {
 			return done, err
 		}
 	}
-	return done, nil
+	return done, t.forIDs("DELETE FROM entity_dirty WHERE entity_id IN ", ids, "")
 }
 
 func (t *tx) stitchRows(ids []int64) (out []row, err error) {

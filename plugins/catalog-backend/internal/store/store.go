@@ -273,7 +273,7 @@ func (t *tx) due(ids []int64, lane int, at int64) error {
 // dirty marks entities whose final form has to be built anew.
 func (t *tx) dirty(ids []int64) error {
 	slices.Sort(ids)
-	return insertRows(t, "INSERT INTO entity_dirty (entity_id, since) VALUES ", " ON CONFLICT (entity_id) DO UPDATE SET since = entity_dirty.since",
+	return insertRows(t, "INSERT INTO entity_dirty (entity_id, since) VALUES ", " ON CONFLICT (entity_id) DO NOTHING",
 		ids, func(id int64) []any { return []any{id, t.now} })
 }
 
@@ -282,7 +282,7 @@ func (t *tx) dirtyRefs(refs []string) error {
 	for part := range slices.Chunk(refs, chunk) {
 		b := t.build()
 		b.Write("INSERT INTO entity_dirty (entity_id, since) SELECT id, ", sqltext.ID(t.now), " FROM entity WHERE ref IN (", b.List(part),
-			") ORDER BY id ON CONFLICT (entity_id) DO UPDATE SET since = entity_dirty.since")
+			") ORDER BY id ON CONFLICT (entity_id) DO NOTHING")
 		if _, err := t.exec(b); err != nil {
 			return err
 		}
