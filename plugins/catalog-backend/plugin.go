@@ -170,9 +170,10 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 				return err
 			}
 		}
-		var reader api.Reader = read.New(database())
+		tables := read.New(database())
+		var reader api.Reader = tables
 		if inMemory.enabled {
-			reader = index.NewReader(terms, reader, indexCache)
+			reader = index.NewReader(terms, tables, indexCache)
 			if err := observeIndex(metrics(), terms); err != nil {
 				return err
 			}
