@@ -22,6 +22,8 @@ type extensions struct {
 	validators    catalogcommon.Validators
 	parser        catalognode.DataParser
 	analyzers     []catalognode.LocationAnalyzer
+	analysis      catalognode.AnalyzerFactory
+	models        []catalognode.ModelSource
 }
 
 func newExtensions() *extensions {
@@ -95,8 +97,22 @@ func (x *extensions) SetDataParser(p catalognode.DataParser) error {
 	})
 }
 
+func (x *extensions) AddModelSource(s ...catalognode.ModelSource) error {
+	return x.change(func() error { x.models = append(x.models, s...); return nil })
+}
+
 func (x *extensions) AddLocationAnalyzer(a ...catalognode.LocationAnalyzer) error {
 	return x.change(func() error { x.analyzers = append(x.analyzers, a...); return nil })
+}
+
+func (x *extensions) SetLocationAnalyzer(f catalognode.AnalyzerFactory) error {
+	return x.change(func() error {
+		if x.analysis != nil {
+			return apierr.Conflict("the analyzer of locations was set already; only one module can")
+		}
+		x.analysis = f
+		return nil
+	})
 }
 
 var (

@@ -13,6 +13,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
@@ -58,6 +62,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		published     = core.ActionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
 		scmEvents     = catalognode.SCMEvents.From(env)
+		telemetry     = core.Telemetry.Optional(env)
 	)
 	extensions := newExtensions()
 	catalognode.Processing.Offer(env, extensions)
@@ -107,9 +112,17 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if parse == nil {
 			parse = processors.YAML(entityyaml.Options{MergeKeys: settings.yamlMerge})
 		}
+		layered, err := readModel(ctx, extensions.models, modelWarning, log())
+		if err != nil {
+			return err
+		}
+		builtin := catalognode.Processor(processors.NewBuiltin())
+		if layered != nil {
+			builtin = processors.NewModel(layered)
+		}
 		chain, err := processorChain(settings, extensions, chainParts{
 			placeholder: processors.NewPlaceholder(urlReader(), sameRepository(hosts), extensions.resolvers),
-			builtin:     processors.NewBuiltin(),
+			builtin:     builtin,
 			file:        processors.NewFile(parse),
 			url:         processors.NewURL(urlReader(), parse),
 			annotate:    processors.NewAnnotate(urlReader(), editURL(hosts)),
@@ -129,10 +142,14 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}}
+		orchestrator.Observe = observe.processor
+		if providers, ok := telemetry(); ok && !isNoop(providers.Tracer) {
+			orchestrator.Tracer = providers.Tracer.Tracer("backstage-plugin-catalog-backend")
+		}
+		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}, refused: state.Claimed}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
-			Fingerprint: settings.fingerprint(chain), Observe: observe, OnErrors: announce.errors, OnConflict: announce.conflict,
+			Fingerprint: settings.fingerprint(chain, layered), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
 		})
 		registered := locations.NewRegistered(database(), state.Invalidate, e.DryRun)
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
@@ -141,11 +158,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		registered.Follow(locations.SCMReactions{
 			Events: scmEvents(), Hosts: hosts, Logger: log(), Unregister: settings.scmEvents.unregister, Move: settings.scmEvents.move,
 		})
-		builtin := []catalognode.EntityProvider{registered, configured}
+		own := []catalognode.EntityProvider{registered, configured}
 		closers := map[string]func(context.Context) error{"catalog.locations": configured.Close, "locations at source hosts": registered.Close}
 		if settings.scmEvents.refresh {
 			refresher := locations.NewSCMRefresher(scmEvents(), state.RefreshPlaces)
-			builtin = append(builtin, refresher)
+			own = append(own, refresher)
 			closers["files at source hosts"] = refresher.Close
 		}
 		for what, end := range closers {
@@ -153,9 +170,10 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 				return err
 			}
 		}
-		var reader api.Reader = read.New(database())
+		tables := read.New(database())
+		var reader api.Reader = tables
 		if inMemory.enabled {
-			reader = index.NewReader(terms, reader, indexCache)
+			reader = index.NewReader(terms, tables, indexCache)
 			if err := observeIndex(metrics(), terms); err != nil {
 				return err
 			}
@@ -166,11 +184,19 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 				return err
 			}
 		}
+		has := &content{reader: reader, locations: registered.Count, relations: state.Relations, now: time.Now}
+		if err := has.observe(metrics()); err != nil {
+			return err
+		}
 		if err := permissions.Register(authorization(), reader); err != nil {
 			return err
 		}
+		analysis, err := extensions.newAnalyzer(hosts)
+		if err != nil {
+			return err
+		}
 		handler := &api.Handler{
-			Read: reader, Engine: e, Locations: registered, Analyzer: newAnalyzer(hosts, extensions.analyzers),
+			Read: reader, Engine: e, Locations: registered, Analyzer: analysis,
 			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Auditor: auditor(),
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
@@ -179,7 +205,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 
-		providers := settings.providers(extensions.providers, builtin...)
+		providers := settings.providers(extensions.providers, own...)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {
 			return err
 		}
@@ -232,4 +258,10 @@ func processorChain(s settings, x *extensions, parts chainParts) ([]catalognode.
 		}
 	})
 	return chain, nil
+}
+
+// isNoop reports whether spans go nowhere, so that none need be made.
+func isNoop(p trace.TracerProvider) bool {
+	_, off := p.(tracenoop.TracerProvider)
+	return off
 }

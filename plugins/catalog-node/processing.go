@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"slices"
 
 	"github.com/flytower/flytower/backend"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	"github.com/flytower/flytower/plugins/catalog-common/model"
 )
 
 // ProcessingExtensionPoint takes what brings entities into the catalog and
@@ -216,6 +218,33 @@ type ModelExtensionPoint interface {
 	SetFieldValidators(v catalogcommon.Validators) error
 	// SetDataParser replaces the decoder of files, once.
 	SetDataParser(p DataParser) error
+	// AddModelSource adds a source of model layers. With any, the kinds,
+	// relations and fields that all their layers declare take the place of the
+	// built-in ones, which are in model.Default.
+	AddModelSource(s ...ModelSource) error
+}
+
+// ModelSource returns layers of the model. It is called once, when the catalog
+// starts, which waits for it.
+type ModelSource func(ctx context.Context) ([]model.Layer, error)
+
+// ProvideStaticModel returns a module that adds layers to the built-in model.
+// A layer with the ID of model.Default takes its place.
+//
+//	b.Add(catalogbackend.Plugin, catalognode.ProvideStaticModel(model.AIResources(), robots))
+func ProvideStaticModel(layers ...model.Layer) backend.Feature {
+	return backend.NewModule("catalog", "static-catalog-model", func(env *backend.ModuleEnv) backend.InitFunc {
+		point := Model.From(env)
+		return func(context.Context) error {
+			all := []model.Layer{}
+			for _, l := range append(slices.Clone(layers), model.Default()) {
+				if !slices.ContainsFunc(all, func(there model.Layer) bool { return there.ID == l.ID }) {
+					all = append(all, l)
+				}
+			}
+			return point().AddModelSource(func(context.Context) ([]model.Layer, error) { return all, nil })
+		}
+	}, backend.WithDescription("Adds layers to the model of the catalog"))
 }
 
 // Model is the extension point of [ModelExtensionPoint].
@@ -227,7 +256,23 @@ type DataParser func(ctx context.Context, data []byte, location catalogcommon.Lo
 // AnalysisExtensionPoint adds knowledge of source hosts to the analysis of
 // locations that users want to register.
 type AnalysisExtensionPoint interface {
+	// AddLocationAnalyzer adds analyzers of source hosts. The first one that
+	// supports a URL is asked.
 	AddLocationAnalyzer(a ...LocationAnalyzer) error
+	// SetLocationAnalyzer replaces the analysis as a whole, once. The factory is
+	// called with all added analyzers when the plugin starts.
+	SetLocationAnalyzer(f AnalyzerFactory) error
+}
+
+// AnalyzerFactory makes what analyzes locations, of the analyzers that modules
+// added.
+type AnalyzerFactory func(added []LocationAnalyzer) (Analyzer, error)
+
+// Analyzer tells what is at a URL that a user may want to register.
+type Analyzer interface {
+	// Analyze returns the entities in catalog files at the URL, or drafts of
+	// entities. filename may be empty; target is as the user wrote it.
+	Analyze(ctx context.Context, target, filename string) (LocationAnalysis, error)
 }
 
 // Analysis is the extension point of [AnalysisExtensionPoint].
