@@ -114,7 +114,7 @@ func TestHistories(t *testing.T) {
 				"lease ends": func(*rapid.T) { w.advance(2 * leaseTime) },
 				"restart":    func(*rapid.T) { held = nil; w.restart() },
 				"stitch": func(t *rapid.T) {
-					if _, _, err := w.store.Stitch(ctx, 3); err != nil {
+					if _, _, err := w.store.Stitch(ctx, 3, 0); err != nil {
 						t.Fatalf("stitching: %v", err)
 					}
 				},

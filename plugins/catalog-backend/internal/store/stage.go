@@ -52,32 +52,37 @@ func (t *tx) stage(items []staged) error {
 		for i, it := range part {
 			last[key{it.Ref, it.provider, it.parent}] = i
 		}
-		b := t.build()
-		b.Write("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted) VALUES ")
-		first := true
+		var rows stageRows
 		for i, it := range part {
-			if last[key{it.Ref, it.provider, it.parent}] != i {
-				continue
+			if last[key{it.Ref, it.provider, it.parent}] == i {
+				rows.add(it, t.store.uid())
 			}
-			if !first {
-				b.Write(",")
-			}
-			first = false
-			b.Write(b.Row(it.Ref, it.provider, it.parent, t.store.uid(), it.Body, it.Hash, nullable(it.LocationKey), it.since, false))
 		}
-		b.Write(" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key, since = excluded.since")
-		if _, err := t.exec(b); err != nil {
+		if err := rows.insert(t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func nullable(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
+// stageRows are rows of the stage, by column.
+type stageRows struct {
+	refs, providers, uids, bodies, hashes, keys []string
+	parents, since                              []int64
+}
+
+func (r *stageRows) add(it staged, uid string) {
+	r.refs, r.providers, r.uids = append(r.refs, it.Ref), append(r.providers, it.provider), append(r.uids, uid)
+	r.bodies, r.hashes, r.keys = append(r.bodies, it.Body), append(r.hashes, it.Hash), append(r.keys, it.LocationKey)
+	r.parents, r.since = append(r.parents, it.parent), append(r.since, it.since)
+}
+
+func (r *stageRows) insert(t *tx) error {
+	_, err := t.withRows("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted)"+
+		" SELECT c1, c2, c3, c4, c5, c6, NULLIF(c7, ''), c8, "+t.build().Bool(false)+" FROM", len(r.refs),
+		" WHERE true ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key, since = excluded.since",
+		texts(r.refs), texts(r.providers), numbers(r.parents), texts(r.uids), texts(r.bodies), texts(r.hashes), texts(r.keys), numbers(r.since))
+	return err
 }
 
 // merged is what a merge did.
@@ -136,7 +141,11 @@ func (t *tx) merge(lane int) (m merged, err error) {
 	if m.changed, err = t.ids(b); err != nil {
 		return m, err
 	}
-	m.changed = slices.DeleteFunc(m.changed, func(id int64) bool { return slices.Contains(m.added, id) })
+	added := make(map[int64]bool, len(m.added))
+	for _, id := range m.added {
+		added[id] = true
+	}
+	m.changed = slices.DeleteFunc(m.changed, func(id int64) bool { return added[id] })
 	slices.Sort(m.changed)
 	if err := t.mergeEdges(); err != nil {
 		return m, err
@@ -229,9 +238,11 @@ func (t *tx) mergeEdges() error {
 	// its final form.
 	return t.run(
 		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM stage s JOIN entity e ON e.ref = s.ref"+
-			" JOIN orphan_candidate c ON c.entity_id = e.id WHERE s.accepted ORDER BY e.id ON CONFLICT (entity_id) DO NOTHING",
-		"INSERT INTO provider_edge (provider, target_id) SELECT s.provider, e.id FROM stage s JOIN entity e ON e.ref = s.ref"+
-			" WHERE s.accepted AND s.provider <> '' ON CONFLICT DO NOTHING",
+			" JOIN orphan_candidate c ON c.entity_id = e.id WHERE s.accepted",
+		"INSERT INTO provider_edge (provider, target_id, ref, hash, location_key) SELECT s.provider, e.id, s.ref, s.hash, COALESCE(s.location_key, '')"+
+			" FROM stage s JOIN entity e ON e.ref = s.ref WHERE s.accepted AND s.provider <> '' ON CONFLICT (provider, target_id)"+
+			" DO UPDATE SET hash = excluded.hash, location_key = excluded.location_key"+
+			" WHERE provider_edge.hash <> excluded.hash OR provider_edge.location_key <> excluded.location_key",
 		"INSERT INTO entity_edge (parent_id, target_id) SELECT s.parent_id, e.id FROM stage s JOIN entity e ON e.ref = s.ref"+
 			" WHERE s.accepted AND s.parent_id <> 0 ON CONFLICT DO NOTHING",
 	)

@@ -196,7 +196,7 @@ func (w *world) settle(t tb, ctx context.Context) {
 	w.advance(2 * leaseTime)
 	for range 500 {
 		n := w.step(t, ctx, 7)
-		stitched, _, err := w.store.Stitch(ctx, 5)
+		stitched, _, err := w.store.Stitch(ctx, 5, 0)
 		if err != nil {
 			t.Fatalf("stitching: %v", err)
 		}
