@@ -1,6 +1,6 @@
-// Command backend is the standard backend with the additions that the records
-// of the conformance suite were made with. It takes the arguments of
-// "flytower run":
+// Command backend is the standard backend with what the records of the
+// conformance suite were made with, and without what they were made without.
+// It takes the arguments of "flytower run":
 //
 //	go run ./conformance/backend --config app-config.golden.yaml
 //
@@ -12,14 +12,19 @@ package main
 
 import (
 	"os"
+	"slices"
 
+	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/command"
 	"github.com/flytower/flytower/internal/distribution"
+	catalogmoduleunprocessed "github.com/flytower/flytower/plugins/catalog-backend-module-unprocessed"
 )
 
 func main() {
+	// The permissions of the module would be among those of the catalog.
+	features := slices.DeleteFunc(distribution.Features(), func(f backend.Feature) bool { return f == catalogmoduleunprocessed.Module })
 	args := append([]string{"run"}, os.Args[1:]...)
-	features := append(distribution.Features(), recordedOrder)
+	features = append(features, recordedOrder)
 	if os.Getenv("REF_POLICY") == "1" {
 		features = append(features, policyModule)
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/google/uuid"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 )
 
@@ -65,7 +67,7 @@ func (r *remote) ask(ctx context.Context, who core.Credentials, checks []check) 
 		JSON: map[string]any{"items": requests}, As: who,
 	}, &answer)
 	if err != nil {
-		return nil, fmt.Errorf("asking for permission: %w", err)
+		return nil, unanswered(ctx, err)
 	}
 	byID := make(map[string]wireDecision, len(answer.Items))
 	for _, item := range answer.Items {
@@ -85,6 +87,17 @@ func (r *remote) ask(ctx context.Context, who core.Credentials, checks []check) 
 		}
 	}
 	return decisions, nil
+}
+
+// unanswered is the error where there are no decisions. What the permission
+// plugin says passes through; that it says nothing is told as what it is, as
+// every page of a user depends on it.
+func unanswered(ctx context.Context, err error) error {
+	var answered *apierr.Error
+	if errors.As(err, &answered) || ctx.Err() != nil {
+		return fmt.Errorf("asking for permission: %w", err)
+	}
+	return apierr.Wrap(apierr.KindServiceUnavailable, err, "the permission plugin does not answer, and nothing is allowed until it does")
 }
 
 // requests makes one request per check or, when batched, one per permission

@@ -16,7 +16,9 @@ import (
 	catalogmodulegithub "github.com/flytower/flytower/plugins/catalog-backend-module-github"
 	catalogmodulegithuborg "github.com/flytower/flytower/plugins/catalog-backend-module-github-org"
 	catalogmodulelogs "github.com/flytower/flytower/plugins/catalog-backend-module-logs"
+	catalogmoduleopenapi "github.com/flytower/flytower/plugins/catalog-backend-module-openapi"
 	catalogmodulescaffolderentitymodel "github.com/flytower/flytower/plugins/catalog-backend-module-scaffolder-entity-model"
+	catalogmoduleunprocessed "github.com/flytower/flytower/plugins/catalog-backend-module-unprocessed"
 	gatewaybackend "github.com/flytower/flytower/plugins/gateway-backend"
 	permissionbackend "github.com/flytower/flytower/plugins/permission-backend"
 	permissionmoduleallowallpolicy "github.com/flytower/flytower/plugins/permission-backend-module-allow-all-policy"
@@ -32,12 +34,14 @@ func Features() []backend.Feature {
 		catalogmodulegithub.Module,
 		catalogmodulegithuborg.Module,
 		catalogmodulelogs.Module,
+		catalogmoduleopenapi.Module,
 		catalogmodulescaffolderentitymodel.Module,
+		catalogmoduleunprocessed.Module,
 		gatewaybackend.Plugin,
 		permissionbackend.Plugin,
 		permissionmoduleallowallpolicy.Module,
 		permissionmoduledeclarativepolicy.Module, // if permission.policy is configured
-		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
+		otlp.Factory,                             // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-func start() (string, error) {
+func start(...string) (string, error) {
 	if dsn := os.Getenv("FLYTOWER_TEST_POSTGRES"); dsn != "" {
 		return dsn, nil
 	}

@@ -53,7 +53,7 @@ local all all trust
 // keepAlive is the pipe that keeps the server alive.
 var keepAlive io.Closer //nolint:unused // it is held, not read
 
-func start() (string, error) {
+func start(more ...string) (string, error) {
 	if dsn := os.Getenv("FLYTOWER_TEST_POSTGRES"); dsn != "" {
 		return dsn, nil
 	}
@@ -95,7 +95,7 @@ func start() (string, error) {
 	defer log.Close()
 
 	args := []string{"-c", supervise, "sh", dir, filepath.Join(bin, "postgres"), "-D", data, "-k", dir}
-	for _, s := range settings {
+	for _, s := range append(slices.Clone(settings), more...) { // the last one of a name counts
 		args = append(args, "-c", s)
 	}
 	server := exec.Command("/bin/sh", args...)

@@ -147,7 +147,12 @@ func PostgresServer(t testing.TB) string {
 }
 
 // startOnce lasts as long as the test binary, as the server does.
-var startOnce = sync.OnceValues(start)
+var startOnce = sync.OnceValues(func() (string, error) { return start() })
+
+// Server starts a private PostgreSQL server for a program that is no test, and
+// returns the URL of its database "postgres". It ends with the process.
+// Settings, such as "shared_buffers=512MB", go before those of tests.
+func Server(settings ...string) (string, error) { return start(settings...) }
 
 // administer runs one statement on a connection of its own: nothing stays
 // behind that a check for leaked goroutines would find.

@@ -57,6 +57,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		authorization = core.PermissionsRegistry.From(env)
 		published     = core.ActionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
+		scmEvents     = catalognode.SCMEvents.From(env)
 	)
 	extensions := newExtensions()
 	catalognode.Processing.Offer(env, extensions)
@@ -137,8 +138,20 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
 			log().ErrorContext(ctx, "the changed catalog.locations could not be applied; the old ones stay", "error", err)
 		})
-		if err := lifecycle().OnStop("follow catalog.locations no longer", configured.Close); err != nil {
-			return err
+		registered.Follow(locations.SCMReactions{
+			Events: scmEvents(), Hosts: hosts, Logger: log(), Unregister: settings.scmEvents.unregister, Move: settings.scmEvents.move,
+		})
+		builtin := []catalognode.EntityProvider{registered, configured}
+		closers := map[string]func(context.Context) error{"catalog.locations": configured.Close, "locations at source hosts": registered.Close}
+		if settings.scmEvents.refresh {
+			refresher := locations.NewSCMRefresher(scmEvents(), state.RefreshPlaces)
+			builtin = append(builtin, refresher)
+			closers["files at source hosts"] = refresher.Close
+		}
+		for what, end := range closers {
+			if err := lifecycle().OnStop("follow "+what+" no longer", end); err != nil {
+				return err
+			}
 		}
 		var reader api.Reader = read.New(database())
 		if inMemory.enabled {
@@ -166,7 +179,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 
-		providers := settings.providers(extensions.providers, registered, configured)
+		providers := settings.providers(extensions.providers, builtin...)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {
 			return err
 		}

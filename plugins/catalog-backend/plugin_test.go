@@ -89,11 +89,12 @@ func (p *policy) AuthorizeConditional(_ context.Context, _ core.Credentials, per
 
 // portal is a backend with the catalog.
 type portal struct {
-	t      *testing.T
-	url    string
-	policy *policy
-	files  *httptest.Server // serves source
-	source sync.Map         // path to text
+	t       *testing.T
+	backend *backend.Backend
+	url     string
+	policy  *policy
+	files   *httptest.Server // serves source
+	source  sync.Map         // path to text
 }
 
 func open(t *testing.T, db *testdb.Database, config string) *portal {
@@ -149,6 +150,7 @@ catalog:
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.backend = b
 	p.url = "http://" + server.Addr().String() + "/api/catalog"
 	p.eventually("the entities are there", func() bool {
 		return p.do("GET", "/entities/by-query?limit=0", "").get("totalItems") == 4.0

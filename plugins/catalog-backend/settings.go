@@ -25,6 +25,7 @@ type settings struct {
 	disableDefaults, readonly, yamlMerge bool
 	keepOrphans, keepOrphanProviders     bool
 	refreshOnConflict                    bool
+	scmEvents                            scmReactions
 	processors                           map[string]processorOptions
 	disabledProviders                    []string
 	configured                           string // what results depend on, as text
@@ -34,6 +35,30 @@ type processorOptions struct {
 	disabled bool
 	priority *float64
 }
+
+// scmReactions are what the catalog does about events of source hosts.
+type scmReactions struct{ refresh, unregister, move bool }
+
+// readSCMReactions reads true, false, or an object of reactions that are on
+// unless it says otherwise.
+func readSCMReactions(c core.Config) (r scmReactions, err error) {
+	const key = "catalog.scmEvents"
+	if v, _ := c.Value(key); !isObject(v) {
+		on, err := c.BoolOr(key, false)
+		return scmReactions{on, on, on}, err
+	}
+	for _, flag := range []struct {
+		to  *bool
+		key string
+	}{{&r.refresh, "refresh"}, {&r.unregister, "unregister"}, {&r.move, "move"}} {
+		if *flag.to, err = c.Sub(key).BoolOr(flag.key, true); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+func isObject(v any) bool { _, ok := v.(map[string]any); return ok }
 
 // defaultInterval is the lower end of the time after which a volatile entity
 // is processed again; the upper end is half as much more.
@@ -82,6 +107,9 @@ func readSettings(c core.Config) (s settings, err error) {
 		*choice.to = v == choice.word
 	}
 	if err := s.readOptions(c); err != nil {
+		return s, err
+	}
+	if s.scmEvents, err = readSCMReactions(c); err != nil {
 		return s, err
 	}
 	watched := map[string]any{}

@@ -23,4 +23,8 @@ var (
 	// incremental ingestion.
 	PermissionIngestionRead   = core.NewPermission("catalog.ingestion.read", "read")
 	PermissionIngestionManage = core.NewPermission("catalog.ingestion.manage", "update")
+	// PermissionUnprocessedRead and PermissionUnprocessedDelete cover entities
+	// that are not in the catalog yet; only a module registers them.
+	PermissionUnprocessedRead   = core.NewPermission("catalog.entities.unprocessed.read", "read")
+	PermissionUnprocessedDelete = core.NewPermission("catalog.entities.unprocessed.delete", "delete")
 )

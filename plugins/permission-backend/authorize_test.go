@@ -297,7 +297,9 @@ func TestLargeRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answer struct{ Items []struct{ Result []core.AuthorizeResult } }
+	var answer struct {
+		Items []struct{ Result []core.AuthorizeResult }
+	}
 	text := srv.Client(t).As(backendtest.User("")).Post("/api/permission/authorize", items(item("1", "by:austen", string(list)))).Expect(200).Body
 	if err := json.Unmarshal(text, &answer); err != nil {
 		t.Fatal(err)

@@ -274,7 +274,9 @@ func TestMatrixOfAuthorize(t *testing.T) {
 				r := p.client.As(cell.as).Post("/api/permission/authorize", map[string]any{"items": []any{item}})
 				got := fmt.Sprint(r.Status)
 				if r.Status == http.StatusOK {
-					var answer struct{ Items []struct{ Result json.RawMessage } }
+					var answer struct {
+						Items []struct{ Result json.RawMessage }
+					}
 					decode(t, r.Body, &answer)
 					got = string(answer.Items[0].Result)
 				}

@@ -16,7 +16,9 @@ import (
 )
 
 func fixed(d core.Decision) permissionnode.Policy {
-	return permissionnode.PolicyFunc(func(context.Context, permissionnode.Query, *permissionnode.User) (core.Decision, error) { return d, nil })
+	return permissionnode.PolicyFunc(func(context.Context, permissionnode.Query, *permissionnode.User) (core.Decision, error) {
+		return d, nil
+	})
 }
 
 func TestRegistry(t *testing.T) {

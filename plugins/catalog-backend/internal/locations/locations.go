@@ -34,8 +34,11 @@ type Registered struct {
 	// DryRun processes an entity and all that it leads to.
 	dryRun func(ctx context.Context, e catalogcommon.Entity) ([]catalogcommon.Entity, error)
 
+	reactions *SCMReactions // nil for none
+
 	mu         sync.Mutex
 	connection engine.Transactional
+	cancel     func() // of the subscription to events of source hosts
 }
 
 // NewRegistered returns the store.
@@ -60,7 +63,7 @@ func (s *Registered) Connect(ctx context.Context, c catalognode.ProviderConnecti
 	// The locations are read behind what other replicas are changing, and
 	// before what they change next: else a location that is unregistered right
 	// now would come back.
-	return s.change(ctx, func(t *sql.Tx, handed func() ([]string, error)) (catalognode.Delta, error) {
+	err := s.change(ctx, func(t *sql.Tx, handed func() ([]string, error)) (catalognode.Delta, error) {
 		var d catalognode.Delta
 		if s.database.Dialect() == core.PostgreSQL {
 			if _, err := t.ExecContext(ctx, "LOCK TABLE location IN SHARE ROW EXCLUSIVE MODE"); err != nil {
@@ -88,6 +91,10 @@ func (s *Registered) Connect(ctx context.Context, c catalognode.ProviderConnecti
 		d.Removed = slices.Sorted(maps.Keys(stale))
 		return d, nil
 	})
+	if err == nil {
+		s.follow()
+	}
+	return err
 }
 
 func deferred(typ, target string) catalognode.DeferredEntity {
