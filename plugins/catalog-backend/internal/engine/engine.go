@@ -2,11 +2,9 @@ package engine
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -43,6 +41,10 @@ type Config struct {
 	// Observe, if not nil, is told about each processed entity: unchanged,
 	// errors, changed or failed.
 	Observe func(ctx context.Context, result string, took, waited time.Duration)
+	// Limits are those of full mutations, by the name of the provider.
+	// OnRefused, if not nil, is told about mutations that they refused.
+	Limits    map[string]store.Limits
+	OnRefused func(ctx context.Context, provider string)
 }
 
 // Engine processes what is due.
@@ -177,20 +179,6 @@ func relationLines(rs []catalogcommon.Relation) []string {
 	return out
 }
 
-// prepare checks an entity that is handed in, and brings it into the form in
-// which it is kept.
-func prepare(entity catalogcommon.Entity, locationKey string) (store.Deferred, error) {
-	normal, err := catalogcommon.NormalizeEntity(entity)
-	if err != nil {
-		return store.Deferred{}, err
-	}
-	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
-		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
-	}
-	body := normal.AppendJSON(nil)
-	return store.Deferred{Ref: normal.Ref().String(), Body: string(body), Hash: catalogcommon.HashJSON(body), LocationKey: locationKey}, nil
-}
-
 // Connect connects the providers, all at the same time, and takes back what
 // providers handed in that are there no longer, unless keep is set.
 func (e *Engine) Connect(ctx context.Context, providers []catalognode.EntityProvider, keep bool) error {
@@ -230,98 +218,6 @@ func (e *Engine) evict(ctx context.Context, names []string) error {
 		}
 	}
 	return nil
-}
-
-// connection is the way of one provider into the catalog.
-type connection struct {
-	e    *Engine
-	name string
-}
-
-func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognode.DeferredEntity, error]) (catalognode.MutationReport, error) {
-	r, err := c.e.c.Store.ApplyFull(ctx, c.name, func(yield func(store.Deferred, error) bool) {
-		for d, err := range entities {
-			var sd store.Deferred
-			if err == nil {
-				sd, err = prepare(d.Entity, d.LocationKey)
-			}
-			if !yield(sd, err) || err != nil {
-				return
-			}
-		}
-	})
-	return c.report(ctx, r), err
-}
-
-// maxInteractive is how many entities a delta may have that somebody may wait
-// for; a larger one comes from a source that is being read.
-const maxInteractive = 100
-
-func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalognode.MutationReport, error) {
-	added, removed, err := prepareDelta(d)
-	if err != nil {
-		return catalognode.MutationReport{}, err
-	}
-	lane := store.LaneInteractive
-	if len(added) > maxInteractive {
-		lane = store.LaneNew
-	}
-	r, err := c.e.c.Store.ApplyDelta(ctx, c.name, added, removed, lane)
-	return c.report(ctx, r), err
-}
-
-// Transactional is implemented by the connections of an [Engine], for
-// providers that keep what they hand in beside the catalog.
-type Transactional interface {
-	// ApplyFound applies the change that find finds in the transaction t, in
-	// which it may write down what belongs to the change. It may be called
-	// again. handed returns the refs of what the provider hands in.
-	ApplyFound(ctx context.Context, find func(t *sql.Tx, handed func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error)
-}
-
-// ApplyFound implements [Transactional].
-func (c connection) ApplyFound(ctx context.Context, find func(*sql.Tx, func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error) {
-	r, err := c.e.c.Store.ApplyFound(ctx, c.name, store.LaneInteractive, func(t *sql.Tx, handed func() ([]string, error)) ([]store.Deferred, []string, error) {
-		d, err := find(t, handed)
-		if err != nil {
-			return nil, nil, err
-		}
-		return prepareDelta(d)
-	})
-	return c.report(ctx, r), err
-}
-
-func prepareDelta(d catalognode.Delta) ([]store.Deferred, []string, error) {
-	added := make([]store.Deferred, 0, len(d.Added))
-	for _, a := range d.Added {
-		sd, err := prepare(a.Entity, a.LocationKey)
-		if err != nil {
-			return nil, nil, err
-		}
-		added = append(added, sd)
-	}
-	removed := make([]string, len(d.Removed))
-	for i, ref := range d.Removed {
-		removed[i] = strings.ToLower(ref)
-	}
-	return added, removed, nil
-}
-
-func (c connection) Refresh(ctx context.Context, keys ...string) error {
-	stored := make([]string, len(keys))
-	for i, k := range keys {
-		stored[i] = StoredKey(k)
-	}
-	_, err := c.e.c.Store.RefreshKeys(ctx, stored)
-	return err
-}
-
-func (c connection) report(ctx context.Context, r store.Report) catalognode.MutationReport {
-	for _, conflict := range r.Conflicts {
-		c.e.c.Logger.WarnContext(ctx, "a provider hands in an entity that is claimed from another place; the first stays",
-			"provider", c.name, "entity", conflict.Ref, "holder", conflict.Holder, "refused", conflict.Wanted)
-	}
-	return catalognode.MutationReport{Seen: r.Seen, Added: r.Added, Changed: r.Changed, Removed: r.Removed, Conflicts: len(r.Conflicts)}
 }
 
 // Refresh implements the refresh of an entity by its ref.

@@ -130,6 +130,9 @@ func (t *tx) abandon(ids []int64) error {
 			return err
 		}
 	}
+	if err := t.forIDs("UPDATE provider_edge SET hash = '' WHERE hash <> '' AND target_id", ids, ""); err != nil {
+		return err
+	}
 	if _, err := t.withRows("INSERT INTO orphan_candidate (entity_id, since) SELECT c1, c2 FROM", len(ids), " WHERE true ON CONFLICT (entity_id) DO UPDATE SET since = excluded.since",
 		numbers(ids), numbers(repeat(t.now, len(ids)))); err != nil {
 		return err

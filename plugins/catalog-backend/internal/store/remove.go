@@ -43,7 +43,10 @@ func (t *tx) release(provider, targets string, args ...any) (removed int64, err 
 		return 0, err
 	}
 	// Where others hand the entity in as well, it was perhaps the text of this
-	// provider that counted.
+	// provider that counted: theirs counts as changed.
+	if err := t.run("UPDATE provider_edge SET hash = '' WHERE hash <> '' AND target_id IN (SELECT id FROM doomed)"); err != nil {
+		return 0, err
+	}
 	if err := t.emitAnew("SELECT parent_id FROM entity_edge WHERE target_id IN (SELECT id FROM doomed)"); err != nil {
 		return 0, err
 	}
