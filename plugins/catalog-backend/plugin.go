@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
@@ -95,13 +96,24 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		terms := index.New(database(), index.Options{Logger: log(), MaxMemory: inMemory.maxMemory})
 		woken := make(chan struct{}, 1)
-		state := store.New(database(), store.Options{Wake: func() {
+		wake := func() {
 			terms.Wake()
 			select {
 			case woken <- struct{}{}:
 			default: // a wake-up is on its way already
 			}
-		}})
+		}
+		state := store.New(database(), store.Options{Wake: wake})
+		if err := lifecycle().OnStart("listen to other instances", func(context.Context) error {
+			lifecycle().Go("wake-ups", func(ctx context.Context) error {
+				return state.Listen(ctx, wake, func(err error, again time.Duration) {
+					log().WarnContext(ctx, "what other instances of the catalog do is noticed a second later: the connection for that was lost", "error", err, "retryIn", again)
+				})
+			})
+			return nil
+		}); err != nil {
+			return err
+		}
 		problems.open(state)
 		parse := extensions.parser
 		if parse == nil {

@@ -80,6 +80,7 @@ func (s *Store) Save(ctx context.Context, results []Result) (saved Saved, err er
 			return err
 		}
 		if err := t.saveCaches(remembered); err != nil || len(current) == 0 {
+			t.quiet = true
 			return err
 		}
 		good := slices.DeleteFunc(slices.Clone(current), func(r Result) bool { return !r.OK })

@@ -29,13 +29,14 @@ func (s *Store) Stitch(ctx context.Context, limit int, age time.Duration) (n int
 	if err := each(ctx, db, b, scanID(&marked)); err != nil || len(marked) == 0 {
 		return 0, done, err
 	}
-	err = s.transaction(ctx, func(t *tx) error {
+	err = s.write(ctx, func(t *tx) error {
 		ids, err := t.takeMarks(marked)
 		if err != nil {
 			return err
 		}
 		n = len(ids)
 		done, err = t.stitch(ids)
+		t.quiet = done.Changed == 0
 		return err
 	})
 	return n, done, err

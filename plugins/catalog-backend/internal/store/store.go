@@ -41,7 +41,8 @@ type Options struct {
 	// Clock and NewUID default to the time and to random UUIDs.
 	Clock  func() time.Time
 	NewUID func() string
-	// Wake is called after a transaction that made work; it must not block.
+	// Wake is called after a transaction that made work or changed entities; it
+	// must not block. See [Store.Listen] for those of other instances.
 	Wake func()
 }
 

@@ -25,17 +25,26 @@ type tx struct {
 	staging    bool                 // the stage was made
 	freed      []string             // refs whose holder went, and that others claim
 	found      map[string]int64     // ids of search keys that were made or looked up
+	quiet      bool                 // nothing happened that concerns others
 }
 
-// write runs fn in a transaction, and wakes the workers behind it.
+// write runs fn in a transaction, and wakes who waits for work and for changes,
+// here and in other instances.
 func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+	quiet := false
 	err := s.transaction(ctx, func(t *tx) error {
 		if err := fn(t); err != nil {
 			return err
 		}
-		return t.promote()
+		if err := t.promote(); err != nil {
+			return err
+		}
+		if quiet = t.quiet && len(t.freed) == 0; quiet {
+			return nil
+		}
+		return t.notify()
 	})
-	if err == nil {
+	if err == nil && !quiet {
 		s.wake()
 	}
 	return err
