@@ -306,7 +306,7 @@ func (p *pipeline) saveBatch(ctx context.Context, rs []store.Result) {
 	signal(p.marked)
 	for _, c := range saved.Conflicts {
 		p.e.c.Logger.WarnContext(ctx, "an entity is claimed from two places; the first stays", "entity", c.Ref, "holder", c.Holder, "refused", c.Wanted)
-		if p.e.c.OnConflict != nil {
+		if p.e.c.OnConflict != nil && c.Wanted != "" {
 			p.e.c.OnConflict(ctx, c)
 		}
 	}

@@ -87,10 +87,12 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 	b.Write("SELECT seq FROM incoming EXCEPT SELECT i.seq FROM provider_edge p JOIN incoming i ON i.ref = p.ref",
 		" WHERE p.provider = ", b.Arg(provider), " AND p.hash = i.hash AND p.location_key = i.location_key")
 	seqs, err := t.ids(b)
+	t.quiet = removed == 0
 	if err != nil || len(seqs) == 0 {
 		return err
 	}
 	slices.Sort(seqs)
+	t.quiet = false
 	if err := t.openStage(); err != nil {
 		return err
 	}

@@ -95,6 +95,10 @@ type merged struct {
 const vacant = "NOT EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = e.id)" +
 	" AND NOT EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = e.id)"
 
+// holds holds for an entity e that the source of a row of the stage hands in.
+const holds = "(EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = e.id AND p.provider = stage.provider)" +
+	" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = e.id AND g.parent_id = stage.parent_id))"
+
 // earlier holds for a row s of the stage behind a row o with the same ref: of
 // several sources of a ref, the one that has waited longest counts.
 const earlier = "o.ref = s.ref AND (o.since, o.provider, o.parent_id) < (s.since, s.provider, s.parent_id)"
@@ -105,7 +109,9 @@ const earlier = "o.ref = s.ref AND (o.since, o.provider, o.parent_id) < (s.since
 //
 // The rule of claims: whoever hands an entity in first holds its ref under a
 // location key, and only the same key may change it. No key gives way to any.
-// What was refused before has its chance with every merge of the ref.
+// Without a key the source itself is the key, so that two sources do not take
+// the place of each other for ever; but such a holder gives way to a key. What
+// was refused before has its chance with every merge of the ref.
 func (t *tx) merge(lane int) (m merged, err error) {
 	if err := t.run("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted)" +
 		" SELECT c.ref, c.provider, c.parent_id, s.uid, c.body, c.hash, NULLIF(c.location_key, ''), c.claimed_at, " + t.build().Bool(false) +
@@ -126,7 +132,9 @@ func (t *tx) merge(lane int) (m merged, err error) {
 		return m, err
 	}
 	if err := t.run("UPDATE stage SET accepted = " + t.build().Bool(true) +
-		" WHERE EXISTS (SELECT 1 FROM entity e WHERE e.ref = stage.ref AND e.location_key IS NOT DISTINCT FROM stage.location_key)"); err != nil {
+		" WHERE EXISTS (SELECT 1 FROM entity e WHERE e.ref = stage.ref AND e.location_key IS NOT DISTINCT FROM stage.location_key" +
+		" AND (stage.location_key IS NOT NULL OR " + holds + " OR " + vacant +
+		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.ref = stage.ref AND o.location_key IS NULL AND (o.since, o.provider, o.parent_id) < (stage.since, stage.provider, stage.parent_id))))"); err != nil {
 		return m, err
 	}
 	const differs = "s.accepted AND e.unprocessed_hash <> s.hash"
