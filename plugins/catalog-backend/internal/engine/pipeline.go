@@ -331,7 +331,7 @@ const (
 	stitchPoll = time.Second
 	// settling is how old a mark has to be while much is processed: what many
 	// entities are related to, such as a group, is not built anew for each.
-	settling = time.Second
+	settling = 2 * time.Second
 	// stitchMost is how many entities are built anew in a transaction.
 	stitchMost = 200
 )

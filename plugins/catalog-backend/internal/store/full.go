@@ -93,6 +93,11 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 	}
 	slices.Sort(seqs)
 	t.quiet = false
+	if len(seqs) > manyRows {
+		if err := t.expectMany(); err != nil {
+			return err
+		}
+	}
 	if err := t.openStage(); err != nil {
 		return err
 	}

@@ -110,10 +110,8 @@ func (t *tx) removeDoomed() (int64, error) {
 		return 0, err
 	}
 	err = t.run(
-		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM entity e WHERE e.ref IN ("+
-			"SELECT r.source_ref FROM relation r WHERE r.origin_id IN "+doomed+
-			" UNION SELECT r.source_ref FROM relation r JOIN entity d ON d.ref = r.target_ref WHERE d.id IN "+doomed+
-			") AND "+notDoomed("e.id"),
+		// Relations that others have to what is gone stay.
+		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM entity e WHERE e.ref IN (SELECT r.source_ref FROM relation r WHERE r.origin_id IN "+doomed+") AND "+notDoomed("e.id"),
 		"INSERT INTO entity_change (entity_id, deleted) SELECT id, "+t.build().Bool(true)+" FROM entity WHERE final IS NOT NULL AND id IN "+doomed,
 		"INSERT INTO orphan_candidate (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
 			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",

@@ -52,8 +52,7 @@ type Saved struct {
 // Save writes results, and the final form of the entities that they change,
 // in one transaction.
 func (s *Store) Save(ctx context.Context, results []Result) (saved Saved, err error) {
-	results = slices.Clone(results)
-	slices.SortFunc(results, func(a, b Result) int { return compare(a.Work.Ref, b.Work.Ref) })
+	results = distinct(results)
 	var news []Result
 	for _, r := range results {
 		if r.Hash != r.Work.ResultHash {
@@ -109,6 +108,15 @@ func (s *Store) Save(ctx context.Context, results []Result) (saved Saved, err er
 		return saved, err
 	}
 	return saved, s.tellPlanner(ctx, saved.Stitched.Changed)
+}
+
+// distinct returns the results by ref, and of several of an entity, which was
+// claimed again after its lease had run out, the last.
+func distinct(results []Result) []Result {
+	results = slices.Clone(results)
+	slices.Reverse(results)
+	slices.SortStableFunc(results, func(a, b Result) int { return compare(a.Work.Ref, b.Work.Ref) })
+	return slices.CompactFunc(results, func(a, b Result) bool { return a.Work.ID == b.Work.ID })
 }
 
 func compare(a, b string) int {

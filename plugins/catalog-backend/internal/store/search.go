@@ -68,6 +68,11 @@ func (t *tx) saveSearch(finals []final) error {
 	if rows, err = t.withoutThere(rows, known); err != nil {
 		return err
 	}
+	if len(rows) > manyRows {
+		if err := t.expectMany(); err != nil {
+			return err
+		}
+	}
 	if err := t.load("entity_search", []string{"entity_id", "key_id", "value", "original", "item"}, len(rows), func(i int, out []any) []any {
 		r := &rows[i]
 		return append(out, r.entity, r.key, plain(r.value), plain(r.original), r.item)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -203,15 +204,27 @@ func buildFinal(b base, relations []catalogcommon.EntityRelation, orphan bool) (
 	}
 	e.AddStatus(status...)
 	f := final{id: b.id, rows: rows, fresh: !b.hash.Valid}
+	own := e.Etag() != ""
+	if !own {
+		e.SetMetadata("etag", etagPlace)
+	}
 	text := e.AppendJSON(make([]byte, 0, len(b.processed)+80*len(relations)+512))
 	f.hash = catalogcommon.HashJSON(text)
-	if e.Etag() == "" {
-		e.SetMetadata("etag", f.hash)
-		text = e.AppendJSON(text[:0])
+	if !own {
+		if at := bytes.Index(text, []byte(etagPlace)); at == bytes.LastIndex(text, []byte(etagPlace)) {
+			copy(text[at:], f.hash)
+		} else { // somebody wrote the very same words
+			e.SetMetadata("etag", f.hash)
+			text = e.AppendJSON(text[:0])
+		}
 	}
 	f.entity = string(text)
 	return f, nil
 }
+
+// etagPlace stands for the etag until the text is complete of which it is the
+// hash; it has the length of one.
+const etagPlace = "(the etag of the final form stands here)"
 
 // statusItems tells what is wrong with an entity: the errors of its last
 // processing, and keys that differ in case only, which searches cannot tell

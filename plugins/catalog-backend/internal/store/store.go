@@ -77,12 +77,19 @@ func (s *Store) tellPlanner(ctx context.Context, more int) error {
 	if s.database.Dialect() != core.PostgreSQL || total < manyRows || total < 4*last || !s.analyzed.CompareAndSwap(last, total) {
 		return nil
 	}
-	db, err := s.database.DB(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = db.ExecContext(ctx, "ANALYZE entity, entity_search, entity_due, entity_edge, provider_edge, relation, refresh_key")
-	return err
+	return s.database.WriteTx(ctx, func(t *sql.Tx) error {
+		// A small sample does until the server looks for itself; the long texts
+		// are of no interest.
+		for _, text := range []string{
+			"SET LOCAL default_statistics_target = 10",
+			"ANALYZE entity (id, uid, ref, location_key), entity_search, entity_due, entity_edge, provider_edge, relation, refresh_key",
+		} {
+			if _, err := t.ExecContext(ctx, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Fingerprint records the fingerprint of what results are made with. If it

@@ -25,6 +25,7 @@ type tx struct {
 	staging    bool                 // the stage was made
 	freed      []string             // refs whose holder went, and that others claim
 	found      map[string]int64     // ids of search keys that were made or looked up
+	smallCache int64                // to go back to, in SQLite
 	quiet      bool                 // nothing happened that concerns others
 }
 
@@ -61,7 +62,13 @@ func (s *Store) transaction(ctx context.Context, fn func(*tx) error) error {
 	if s.database.Dialect() == core.PostgreSQL {
 		err = s.onConnection(ctx, run)
 	} else {
-		err = s.database.WriteTx(ctx, func(raw *sql.Tx) error { return run(raw, nil) })
+		err = s.database.WriteTx(ctx, func(raw *sql.Tx) error {
+			err := run(raw, nil)
+			if t.smallCache != 0 {
+				err = errors.Join(err, t.run("PRAGMA cache_size = "+sqltext.ID(t.smallCache)))
+			}
+			return err
+		})
 	}
 	if err == nil {
 		s.remember(t.found)
@@ -130,6 +137,21 @@ func once(ctx context.Context, db *sql.DB, fn func(*sql.Tx, *sql.Conn) error) (b
 		return true, fmt.Errorf("commit the transaction: %w", err)
 	}
 	return true, nil
+}
+
+// largeCache is how much of a SQLite database a transaction with many changes
+// keeps in memory, in KiB; with less it writes the same pages again and again.
+const largeCache = 24 << 10
+
+// expectMany prepares for many changes.
+func (t *tx) expectMany() error {
+	if t.postgres() || t.smallCache != 0 {
+		return nil
+	}
+	if err := t.QueryRowContext(t.ctx, "PRAGMA cache_size").Scan(&t.smallCache); err != nil {
+		return err
+	}
+	return t.run("PRAGMA cache_size = -" + sqltext.ID(largeCache))
 }
 
 func (t *tx) build() *sqltext.Builder { return sqltext.New(t.store.database.Dialect()) }

@@ -22,6 +22,13 @@ UPDATE provider_edge SET ref = e.ref, hash = e.unprocessed_hash, location_key = 
 ALTER TABLE relation DROP CONSTRAINT relation_pkey;
 CREATE INDEX relation_origin ON relation (origin_id);
 
+-- Nobody asks for it: an entity keeps its relations to what is not there.
+DROP INDEX relation_target;
+
+-- Hardly any two of their rows are alike.
+ALTER INDEX entity_search_value SET (deduplicate_items = off);
+ALTER INDEX entity_search_entity SET (deduplicate_items = off);
+
 -- The texts of a typical entity stay in its row as they are: to compress them
 -- took more time than everything else that is done to the row.
 ALTER TABLE entity SET (toast_tuple_target = 8160);

@@ -30,4 +30,4 @@ DROP TABLE relation;
 ALTER TABLE relation_new RENAME TO relation;
 CREATE INDEX relation_origin ON relation (origin_id);
 CREATE INDEX relation_source ON relation (source_ref);
-CREATE INDEX relation_target ON relation (target_ref);
+-- Nobody asks for the targets: an entity keeps its relations to what is not there.
