@@ -266,9 +266,6 @@ func (e *environment[U]) renew(w http.ResponseWriter, r *http.Request) (json.Raw
 		RefreshToken: token, Scope: scope,
 		ScopeGranted: e.PersistScopes && !slices.ContainsFunc(splitScope(scope), func(s string) bool { return !slices.Contains(has, s) }),
 	}, e.authenticator.Refresh)
-	if err != nil {
-		return nil, err
-	}
 	// The identity provider may have withdrawn the old token already, so the
 	// new one is kept also where the rest fails.
 	origin := e.app
@@ -277,6 +274,9 @@ func (e *environment[U]) renew(w http.ResponseWriter, r *http.Request) (json.Raw
 	}
 	if next := result.Session.RefreshToken; next != "" && next != token {
 		e.cookies.set(w, r, e.cookies.token(), next, origin)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if e.PersistScopes {
 		e.cookies.set(w, r, e.cookies.granted(), scope, origin)

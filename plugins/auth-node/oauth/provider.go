@@ -27,7 +27,10 @@ type Authenticator[U any] interface {
 	// Authenticate takes the answer with which the identity provider sent the
 	// user back, other than an error, and exchanges its code.
 	Authenticate(ctx context.Context, r Callback) (Result[U], error)
-	// Refresh continues a session.
+	// Refresh continues a session. Where the identity provider has given a new
+	// refresh token before something else failed, the result beside the error
+	// has it: the kit keeps it, since the old one may not be good any more.
+	// Refresh goes on where the browser hangs up, for a minute at most.
 	Refresh(ctx context.Context, r RefreshRequest) (Result[U], error)
 }
 

@@ -48,14 +48,15 @@ type renewal[U any] struct {
 
 // next returns the token that has replaced that of the request, "" if none.
 func (r *renewal[U]) next() string {
-	if r.err != nil || r.result.Session.RefreshToken == r.request.RefreshToken {
-		return ""
+	if token := r.result.Session.RefreshToken; token != r.request.RefreshToken {
+		return token
 	}
-	return r.result.Session.RefreshToken
+	return ""
 }
 
 // renew refreshes a session, or returns what another request for the same
-// scope has just got of it. The result has the newest refresh token.
+// scope has just got of it. The result has the newest refresh token; it may have
+// one beside an error.
 func (s *renewals[U]) renew(ctx context.Context, request RefreshRequest, refresh func(context.Context, RefreshRequest) (Result[U], error)) (Result[U], error) {
 	var shared *renewal[U] // what an earlier request for this scope got
 	for {
@@ -84,7 +85,7 @@ func (s *renewals[U]) renew(ctx context.Context, request RefreshRequest, refresh
 		same := earlier.request.Scope == request.Scope && earlier.request.ScopeGranted == request.ScopeGranted
 		switch next := earlier.next(); {
 		case next != "":
-			if same {
+			if same && earlier.err == nil {
 				shared = earlier
 			}
 			request.RefreshToken = next
@@ -117,7 +118,7 @@ func (s *renewals[U]) run(ctx context.Context, key [sha256.Size]byte, own *renew
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTimeout)
 	defer cancel()
 	own.result, own.err = refresh(ctx, own.request)
-	if own.result.Session.RefreshToken == "" {
+	if own.err == nil && own.result.Session.RefreshToken == "" {
 		own.result.Session.RefreshToken = own.request.RefreshToken
 	}
 	return own.result, own.err

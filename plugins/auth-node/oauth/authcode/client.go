@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,6 +52,9 @@ type Client struct {
 	Now func() time.Time
 }
 
+// Public is the style of clients without a secret.
+const Public oauth2.AuthStyle = -1
+
 // FromConfig returns the client of clientId and clientSecret in the
 // configuration.
 func FromConfig(o oauth.Options, endpoint oauth2.Endpoint) (*Client, error) {
@@ -58,9 +62,13 @@ func FromConfig(o oauth.Options, endpoint oauth2.Endpoint) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := o.Config.String("clientSecret")
-	if err != nil {
-		return nil, err
+	secret := ""
+	if endpoint.AuthStyle != Public {
+		if secret, err = o.Config.String("clientSecret"); err != nil {
+			return nil, err
+		}
+	} else {
+		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
 	if endpoint.AuthStyle == oauth2.AuthStyleAutoDetect {
 		endpoint.AuthStyle = oauth2.AuthStyleInParams // a guess would use up the code
@@ -253,24 +261,47 @@ func (c *Client) Post(ctx context.Context, address, accessToken string, into any
 	return c.ask(ctx, http.MethodPost, address, accessToken, into)
 }
 
+// GetBytes is Get for an answer that is not JSON, of at most limit bytes.
+func (c *Client) GetBytes(ctx context.Context, address, accessToken string, limit int64) ([]byte, error) {
+	body, err := c.open(ctx, http.MethodGet, address, accessToken, "*/*")
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	raw, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = fmt.Errorf("the answer of %s has more than %d bytes", address, limit)
+	}
+	return raw, err
+}
+
 func (c *Client) ask(ctx context.Context, method, address, accessToken string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, address, nil)
+	body, err := c.open(ctx, method, address, accessToken, "application/json")
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Accept", "application/json")
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("reading the answer of %s: %w", address, err)
+	}
+	return nil
+}
+
+func (c *Client) open(ctx context.Context, method, address, accessToken, accept string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
 	req.Header.Set("User-Agent", "flytower")
 	req.Header.Set("Authorization", "Bearer "+accessToken)
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
-		return fmt.Errorf("asking the identity provider about the user: %w", err)
+		return nil, fmt.Errorf("asking the identity provider about the user: %w", err)
 	}
-	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return &StatusError{URL: address, Status: resp.StatusCode}
+		_ = resp.Body.Close() // of what is not read
+		return nil, &StatusError{URL: address, Status: resp.StatusCode}
 	}
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", address, err)
-	}
-	return nil
+	return resp.Body, nil
 }
