@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -125,7 +126,11 @@ func New(t testing.TB, s Settings) *Server {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mux.HandleFunc(method+" "+u.Hostname()+u.Path, func(w http.ResponseWriter, r *http.Request) {
+		path := u.Path
+		if strings.HasSuffix(path, "/") {
+			path += "{$}" // nothing below it
+		}
+		mux.HandleFunc(method+" "+u.Hostname()+path, func(w http.ResponseWriter, r *http.Request) {
 			if !server.fails(w, address) {
 				handle(w, r)
 			}
