@@ -39,7 +39,7 @@ func (m *microsoft) Authenticate(ctx context.Context, cb oauth.Callback) (oauth.
 	if err != nil {
 		return oauth.Result[authcode.Person]{}, err
 	}
-	return m.result(ctx, session, session.RefreshToken)
+	return m.result(ctx, session)
 }
 
 // Refresh implements [oauth.Authenticator].
@@ -48,32 +48,26 @@ func (m *microsoft) Refresh(ctx context.Context, r oauth.RefreshRequest) (oauth.
 	if err != nil {
 		return oauth.Result[authcode.Person]{}, err
 	}
-	token := session.RefreshToken
-	if token == "" {
-		token = r.RefreshToken
-	}
-	return m.result(ctx, session, token)
+	return m.result(ctx, session)
 }
 
 // result adds the user to the session. Where the access token is for another
 // API, the refresh token gets one for Microsoft Graph, which is not kept.
-func (m *microsoft) result(ctx context.Context, session oauth.Session, refreshToken string) (oauth.Result[authcode.Person], error) {
+func (m *microsoft) result(ctx context.Context, session oauth.Session) (oauth.Result[authcode.Person], error) {
 	result := oauth.Result[authcode.Person]{Session: session}
 	if m.skipProfile {
 		return result, nil
 	}
 	access := session.AccessToken
 	if !readsProfile(access) {
-		if refreshToken == "" {
+		if session.RefreshToken == "" {
 			return result, nil
 		}
-		graph, err := m.client.Refresh(ctx, refreshToken, profileScope)
+		graph, err := m.client.Refresh(ctx, session.RefreshToken, profileScope)
 		if err != nil {
 			return result, err
 		}
-		if graph.RefreshToken != "" {
-			result.Session.RefreshToken = graph.RefreshToken
-		}
+		result.Session.RefreshToken = graph.RefreshToken
 		if access = graph.AccessToken; !readsProfile(access) {
 			return result, nil
 		}

@@ -43,7 +43,20 @@ func encoded(form url.Values) string { return hex.EncodeToString([]byte(form.Enc
 
 func TestAttacksOnTheCallback(t *testing.T) {
 	t.Parallel()
-	idp := fakeidp.New(t, corp())
+	t.Run("with PKCE", func(t *testing.T) {
+		t.Parallel()
+		attackCallback(t, corp())
+	})
+	t.Run("without PKCE", func(t *testing.T) {
+		t.Parallel()
+		s := corp()
+		s.Extra = map[string]any{"code_challenge_methods_supported": []string{}}
+		attackCallback(t, s)
+	})
+}
+
+func attackCallback(t *testing.T, settings fakeidp.Settings) {
+	idp := fakeidp.New(t, settings)
 	p := start(t, idp, usual+byEmail)
 	attacker := func(t *testing.T) (*signintest.Browser, *url.URL) {
 		idp.SignIn(person("mallory"))

@@ -25,14 +25,11 @@ func ConfigSchema(id, description, own string, resolvers ...string) string {
 		"clientSecret": map[string]any{"type": "string", "visibility": "secret", "description": "The secret that belongs to clientId."},
 		"callbackUrl":  described("string", "Where the identity provider sends users back, if not <auth URL>/"+id+"/handler/frame. Cookies belong to its path."),
 		"additionalScopes": map[string]any{
-			"anyOf":       []any{described("string", "Scopes, separated by spaces or commas."), map[string]any{"type": "array", "items": described("string", "A scope."), "description": "One scope each."}},
-			"description": "Scopes that are always asked for, beside those that the provider needs. Default: none.",
+			"type": []string{"array", "string"}, "items": map[string]any{"type": "string"},
+			"description": "Scopes that are always asked for, beside those that the provider needs: a list, or a text with spaces or commas. Default: none.",
 		},
-		"sessionDuration": map[string]any{
-			"anyOf":       []any{map[string]any{"type": "string"}, map[string]any{"type": "object"}},
-			"description": "How long a browser keeps the session with the identity provider, a duration. Default: 1000 days.",
-		},
-		"signIn": SignInSchema(resolvers...),
+		"sessionDuration": map[string]any{"type": []string{"string", "object"}, "description": "How long a browser keeps the session with the identity provider, a duration. Default: 1000 days."},
+		"signIn":          SignInSchema(resolvers...),
 	})
 	schema := map[string]any{
 		"type": "object", "description": description,
@@ -61,7 +58,7 @@ func SignInSchema(resolvers ...string) map[string]any {
 				"type": "object", "required": []string{"resolver"}, "description": "A resolver and its options.",
 				"properties": map[string]any{
 					"resolver":       described("string", "The name of the resolver: "+strings.Join(names, ", ")+"."),
-					"allowedDomains": map[string]any{"type": "array", "items": described("string", "A domain."), "description": "For resolvers of e-mail addresses: the domains that they may have. Default: any."},
+					"allowedDomains": map[string]any{"type": "array", "items": map[string]any{"type": "string"}, "description": "For resolvers of e-mail addresses: the domains that they may have. Default: any."},
 					"dangerouslyAllowSignInWithoutUserInCatalog": described("boolean", "Let users sign in whom the catalog does not have, under the name that they have at the provider. Default: false."),
 				},
 			},

@@ -114,8 +114,8 @@ func (c *Client) Exchange(ctx context.Context, cb oauth.Callback) (oauth.Session
 	return c.session(token), nil
 }
 
-// Refresh continues a session. The answer has no refresh token where the old
-// one stays good.
+// Refresh continues a session. The answer has the old refresh token where the
+// identity provider gives no new one.
 func (c *Client) Refresh(ctx context.Context, refreshToken, scope string) (oauth.Session, error) {
 	// A refresh may name the scope (RFC 6749 §6), which the token sources of
 	// oauth2 do not; this client sends any grant.
