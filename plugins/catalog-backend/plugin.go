@@ -213,7 +213,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		handler := &api.Handler{
 			Read: reader, Engine: e, Locations: registered, Analyzer: analysis,
-			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Auditor: auditor(),
+			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Rules: authorization(), Auditor: auditor(),
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
 		handler.Register(router())
