@@ -126,6 +126,10 @@ func tryOpen(t *testing.T, db *testdb.Database, config string, more ...backend.F
 	if err := os.WriteFile(filepath.Join(dir, "all.yaml"), []byte(entities), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	locations := fmt.Sprintf("  locations: [{type: file, target: %q}]\n", filepath.Join(dir, "all.yaml"))
+	if strings.Contains(config, "  locations:") {
+		locations = ""
+	}
 	text := fmt.Sprintf(`
 app: {baseUrl: "http://localhost:3000"}
 backend:
@@ -135,8 +139,7 @@ backend:
   reading: {allow: [{host: %q}]}
   auth: {externalAccess: [{type: static, options: {token: outside-token, subject: ci}}]}
 catalog:
-  locations: [{type: file, target: %q}]
-%s`, strings.TrimPrefix(p.files.URL, "http://"), filepath.Join(dir, "all.yaml"), config)
+%s%s`, strings.TrimPrefix(p.files.URL, "http://"), locations, config)
 	b := flytower.New(flytower.WithConfig(rootconfig.Options{Args: []string{}, Env: []string{}, FS: fstest.MapFS{"app-config.yaml": {Data: []byte(text)}}}))
 	b.Add(catalogbackend.Plugin,
 		backend.NewServiceFactory(core.Permissions, func(*backend.FactoryEnv) backend.MakeFunc[core.PermissionsService] {
@@ -321,6 +324,13 @@ func TestReads(t *testing.T) {
 			}
 		})
 	})
+}
+
+func decode(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%q is no JSON: %v", text, err)
+	}
 }
 
 func canonical(t *testing.T, text string) string {
