@@ -98,11 +98,14 @@ func NewFactory(opts ...Option) backend.ServiceFactory {
 			if err != nil {
 				return nil, fmt.Errorf("auditor: %w", err)
 			}
-			sink := LogSink(log(), levels)
 			if s.sink != nil {
-				sink = s.sink(log())
+				return New(plugin().ID(), auth(), log(), s.sink(log())), nil
 			}
-			return New(plugin().ID(), auth(), log(), sink), nil
+			a := New(plugin().ID(), auth(), log(), LogSink(log(), levels))
+			a.wanted = func(ctx context.Context, severity core.Severity) bool {
+				return log().Enabled(ctx, levels.of(severity))
+			}
+			return a, nil
 		}
 	})
 }
@@ -113,6 +116,9 @@ type Auditor struct {
 	auth   core.HTTPAuthService
 	log    *slog.Logger
 	sink   Sink
+	// wanted, if set, tells of which severity the sink takes records: most
+	// events are of reads, which nobody keeps.
+	wanted func(context.Context, core.Severity) bool
 }
 
 // New returns the auditor of a plugin. Its own troubles go to log.
@@ -122,12 +128,15 @@ func New(plugin string, auth core.HTTPAuthService, log *slog.Logger, sink Sink) 
 
 // Begin records that something was set out to.
 func (a *Auditor) Begin(ctx context.Context, e core.AuditEvent) core.AuditRecord {
+	if e.Severity == "" {
+		e.Severity = core.SeverityLow
+	}
+	if a.wanted != nil && !a.wanted(ctx, e.Severity) {
+		return unwanted{}
+	}
 	r := Record{
 		Plugin: a.plugin, EventID: e.ID, Severity: e.Severity, Meta: maps.Clone(e.Meta), Status: Initiated,
 		Actor: Actor{ActorID: "plugin:" + a.plugin},
-	}
-	if r.Severity == "" {
-		r.Severity = core.SeverityLow
 	}
 	if e.Request != nil {
 		r.Request = &Request{URL: originalURL(e.Request), Method: e.Request.Method}
@@ -167,6 +176,12 @@ func hostOf(address string) string {
 	}
 	return address
 }
+
+// unwanted is an event that is not recorded.
+type unwanted struct{}
+
+func (unwanted) Success(context.Context, map[string]any)     {}
+func (unwanted) Fail(context.Context, error, map[string]any) {}
 
 // pending is an event under way.
 type pending struct {

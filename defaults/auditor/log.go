@@ -72,16 +72,21 @@ func ReadLevels(config core.Config) (Levels, error) {
 	return levels, nil
 }
 
+// of returns the level of a severity: that of critical events, if it has none.
+func (l Levels) of(severity core.Severity) slog.Level {
+	if level, ok := l[severity]; ok {
+		return level
+	}
+	return l[core.SeverityCritical]
+}
+
 // LogSink returns a sink that writes to the logger of the plugin, whose name
 // the lines have from it. A severity without a level has that of critical
 // events.
 func LogSink(log *slog.Logger, levels Levels) Sink {
 	log = log.With("isAuditEvent", true)
 	return func(ctx context.Context, r Record) {
-		level, ok := levels[r.Severity]
-		if !ok {
-			level = levels[core.SeverityCritical]
-		}
+		level := levels.of(r.Severity)
 		if !log.Enabled(ctx, level) {
 			return
 		}

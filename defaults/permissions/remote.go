@@ -137,23 +137,32 @@ func distribute(request *wireRequest, item wireDecision, checks []check, decisio
 		if len(item.Result) > 1 {
 			result = item.Result[n]
 		}
-		d := core.Decision{Result: result}
-		switch {
-		case result == core.Allowed || result == core.Denied:
-		case result == core.Conditional && checks[i].conditional:
-			if item.Conditions == nil || item.PluginID == "" || item.ResourceType == "" {
-				return fmt.Errorf("the conditional decision lacks its plugin, resource type or conditions")
-			}
-			if err := item.Conditions.Validate(); err != nil {
-				return fmt.Errorf("the conditional decision is invalid: %w", err)
-			}
-			d.PluginID, d.ResourceType, d.Conditions = item.PluginID, item.ResourceType, item.Conditions
-		case result == core.Conditional:
-			return fmt.Errorf("the decision depends on a resource, and none was named")
-		default:
-			return fmt.Errorf("the decision is %q, want ALLOW or DENY", result)
+		d, err := accept(core.Decision{Result: result, PluginID: item.PluginID, ResourceType: item.ResourceType, Conditions: item.Conditions}, checks[i])
+		if err != nil {
+			return err
 		}
 		decisions[i] = d
 	}
 	return nil
+}
+
+// accept returns the decision without what does not belong to it, or says why
+// it is none on the check.
+func accept(d core.Decision, c check) (core.Decision, error) {
+	switch {
+	case d.Result == core.Allowed || d.Result == core.Denied:
+		return core.Decision{Result: d.Result}, nil
+	case d.Result == core.Conditional && c.conditional:
+		if d.Conditions == nil || d.PluginID == "" || d.ResourceType == "" {
+			return d, fmt.Errorf("the conditional decision lacks its plugin, resource type or conditions")
+		}
+		if err := d.Conditions.Validate(); err != nil {
+			return d, fmt.Errorf("the conditional decision is invalid: %w", err)
+		}
+		return d, nil
+	case d.Result == core.Conditional:
+		return d, fmt.Errorf("the decision depends on a resource, and none was named")
+	default:
+		return d, fmt.Errorf("the decision is %q, want ALLOW or DENY", d.Result)
+	}
 }

@@ -87,6 +87,14 @@ func (w *response) WriteHeader(status int) {
 	}
 }
 
+// complete reports whether a handler says that the first piece of its body is
+// all of it: then there is nothing to hold it back for. Such an answer gets no
+// entity tag but that of the handler.
+func (w *response) complete(p []byte) bool {
+	length := w.Header()["Content-Length"]
+	return len(length) == 1 && length[0] == strconv.Itoa(len(p))
+}
+
 // Write implements [http.ResponseWriter].
 func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
@@ -96,7 +104,7 @@ func (w *response) Write(p []byte) (int, error) {
 		if len(p) == 0 {
 			return 0, nil
 		}
-		if w.held == nil && len(p) <= maxHeld && w.Header()["Trailer"] == nil {
+		if w.held == nil && len(p) <= maxHeld && w.Header()["Trailer"] == nil && !w.complete(p) {
 			w.held, _ = held.Get().(*bytes.Buffer)
 			return w.held.Write(p)
 		}

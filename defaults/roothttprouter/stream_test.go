@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -375,5 +376,25 @@ func TestUnusualRequestTargets(t *testing.T) {
 	}
 	if got := s.raw("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 404") || !strings.Contains(got, "X-Content-Type-Options") {
 		t.Errorf("a request for the server takes another way: %q", got)
+	}
+}
+
+// TestWholeBodies answers with bodies whose length the handler tells.
+func TestWholeBodies(t *testing.T) {
+	t.Parallel()
+	s := start(t, "backend:\n")
+	body := strings.Repeat("all of it ", 1000)
+	s.mount("/whole", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, body)
+	})
+	resp, got := s.do("POST", "/whole")
+	if got != body || resp.ContentLength != int64(len(body)) || resp.Header.Get("Etag") != "" {
+		t.Errorf("got %d bytes, length %d, tag %q", len(got), resp.ContentLength, resp.Header.Get("Etag"))
+	}
+	resp, _ = s.do("POST", "/whole", "Accept-Encoding: gzip")
+	if resp.Header.Get("Content-Encoding") != "gzip" || resp.ContentLength == int64(len(body)) {
+		t.Errorf("compressed: encoding %q, length %d", resp.Header.Get("Content-Encoding"), resp.ContentLength)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,32 +33,157 @@ type entry struct {
 // object keeps the order in which members were added; a later one of the
 // same name replaces an earlier one.
 type object struct {
-	names  []string
-	values map[string]any
+	members []member
+	places  map[string]int // of the members, once they are many
+}
+
+type member struct {
+	name  string
+	value any
+}
+
+// fewMembers are found faster by looking at each.
+const fewMembers = 32
+
+func (o *object) place(name string) int {
+	if o.places != nil {
+		if i, ok := o.places[name]; ok {
+			return i
+		}
+		return -1
+	}
+	return slices.IndexFunc(o.members, func(m member) bool { return m.name == name })
+}
+
+func (o *object) get(name string) (any, bool) {
+	if i := o.place(name); i >= 0 {
+		return o.members[i].value, true
+	}
+	return nil, false
 }
 
 func (o *object) set(name string, v any) {
-	if o.values == nil {
-		o.values = map[string]any{}
+	if i := o.place(name); i >= 0 {
+		o.members[i].value = v
+		return
 	}
-	if _, ok := o.values[name]; !ok {
-		o.names = append(o.names, name)
+	if o.members == nil {
+		o.members = make([]member, 0, 16)
 	}
-	o.values[name] = v
+	o.members = append(o.members, member{name, v})
+	switch {
+	case o.places != nil:
+		o.places[name] = len(o.members) - 1
+	case len(o.members) > fewMembers:
+		o.places = make(map[string]int, 2*fewMembers)
+		for i, m := range o.members {
+			o.places[m.name] = i
+		}
+	}
 }
 
 // sub returns the object of a group.
 func (o *object) sub(name string) *object {
-	if child, ok := o.values[name].(*object); ok {
-		return child
+	if v, _ := o.get(name); v != nil {
+		if child, ok := v.(*object); ok {
+			return child
+		}
 	}
 	child := &object{}
 	o.set(name, child)
 	return child
 }
 
+// values returns the members as a map.
+func (o *object) values() map[string]any {
+	out := make(map[string]any, len(o.members)+2)
+	for _, m := range o.members {
+		out[m.name] = m.value
+	}
+	return out
+}
+
 // MarshalJSON writes the members sorted by name.
-func (o *object) MarshalJSON() ([]byte, error) { return encode(o.values) }
+func (o *object) MarshalJSON() ([]byte, error) { return o.appendJSON(nil) }
+
+// appendJSON appends the members sorted by name.
+func (o *object) appendJSON(dst []byte) (_ []byte, err error) {
+	sorted := slices.Clone(o.members)
+	slices.SortFunc(sorted, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	dst = append(dst, '{')
+	for i, m := range sorted {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if dst, err = appendValue(dst, m.name); err != nil {
+			return nil, err
+		}
+		dst = append(dst, ':')
+		if dst, err = appendValue(dst, m.value); err != nil {
+			return nil, err
+		}
+	}
+	return append(dst, '}'), nil
+}
+
+// appendValue appends v as JSON; most values are short texts and numbers.
+func appendValue(dst []byte, v any) ([]byte, error) {
+	switch v := v.(type) {
+	case string:
+		if isASCII(v) {
+			return appendASCII(dst, v), nil
+		}
+	case int64:
+		return strconv.AppendInt(dst, v, 10), nil
+	case bool:
+		return strconv.AppendBool(dst, v), nil
+	case *object:
+		return v.appendJSON(dst)
+	}
+	data, err := encode(v)
+	return append(dst, data...), err
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// appendASCII appends a string as encoding/json writes it.
+func appendASCII(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	done := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[done:i]...)
+		done = i + 1
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		case '\b':
+			dst = append(dst, '\\', 'b')
+		case '\f':
+			dst = append(dst, '\\', 'f')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+		}
+	}
+	return append(append(dst, s[done:]...), '"')
+}
 
 func newEntry(r slog.Record) *entry {
 	return &entry{time: r.Time, level: r.Level, message: r.Message}
@@ -98,8 +223,7 @@ func (e *entry) add(groups []string, a slog.Attr) {
 
 // matched returns the fields that overrides look at.
 func (e *entry) matched() map[string]any {
-	fields := make(map[string]any, len(e.fields.values)+2)
-	maps.Copy(fields, e.fields.values)
+	fields := e.fields.values()
 	fields["message"], fields["level"] = e.message, levelName(e.level)
 	return fields
 }
@@ -120,9 +244,19 @@ func plainValue(v slog.Value) any {
 
 // expand replaces errors by text, and adds what their text does not say.
 func (e *entry) expand(o *object) *object {
+	if !slices.ContainsFunc(o.members, func(m member) bool {
+		switch m.value.(type) {
+		case *object, error:
+			return true
+		}
+		return false
+	}) {
+		return o
+	}
 	out := &object{}
-	for _, name := range o.names {
-		switch v := o.values[name].(type) {
+	for _, m := range o.members {
+		name := m.name
+		switch v := m.value.(type) {
 		case *object:
 			out.set(name, e.expand(v))
 		case error:
@@ -212,17 +346,17 @@ func (e *entry) json(timestamp bool) []byte {
 	if timestamp && !e.time.IsZero() {
 		fields.set("timestamp", e.time.UTC().Format(timeFormat))
 	}
-	line, err := encode(fields.values)
+	line, err := fields.appendJSON(make([]byte, 0, 512))
 	if err == nil {
 		return append(line, '\n')
 	}
 	// A value cannot be encoded: write those as text that cannot.
-	for _, name := range fields.names {
-		if _, err := encode(fields.values[name]); err != nil {
-			fields.values[name] = describe(fields.values[name])
+	for i, m := range fields.members {
+		if _, err := encode(m.value); err != nil {
+			fields.members[i].value = describe(m.value)
 		}
 	}
-	if line, err = encode(fields.values); err != nil {
+	if line, err = fields.appendJSON(nil); err != nil {
 		line = []byte(`{"level":"error","message":"a log line could not be written"}`)
 	}
 	return append(line, '\n')
@@ -236,7 +370,7 @@ func describe(v any) (text string) {
 		}
 	}()
 	if o, ok := v.(*object); ok {
-		return fmt.Sprintf("%+v", o.values)
+		return fmt.Sprintf("%+v", o.values())
 	}
 	return fmt.Sprintf("%+v", v)
 }
@@ -283,7 +417,7 @@ func (e *entry) text(color bool) []byte {
 	}
 	fields := e.expand(&e.fields)
 	for _, name := range []string{"plugin", "service"} {
-		if v, ok := fields.values[name]; ok {
+		if v, ok := fields.get(name); ok {
 			paint(blue, plainText(v))
 			b.WriteByte(' ')
 			break
@@ -292,11 +426,11 @@ func (e *entry) text(color bool) []byte {
 	level := levelName(e.level)
 	paint(levelColor(e.level), level)
 	b.WriteString(" " + printable(e.message))
-	for _, name := range fields.names {
+	for _, m := range fields.members {
+		name, v := m.name, m.value
 		if name == "plugin" || name == "service" {
 			continue
 		}
-		v := fields.values[name]
 		if s, ok := v.(string); ok && strings.Contains(s, "\n") {
 			below.WriteString("  " + name + ":\n    " + strings.ReplaceAll(printable(s), "\n", "\n  ") + "\n")
 			continue

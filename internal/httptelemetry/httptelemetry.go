@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,62 @@ type HTTP struct {
 	served     metric.Float64Histogram
 	sent       metric.Float64Histogram
 	now        func() time.Time
+	labels     labels
+}
+
+// answered is what the labels of a request say.
+type answered struct {
+	method, plugin, route string
+	status                int // 0 while it is not known
+}
+
+// labels keeps the labels of requests, which are the same all the time, in the
+// forms that the instruments take.
+type labels struct {
+	mu   sync.RWMutex
+	kept map[answered]*labelled
+}
+
+type labelled struct {
+	attributes []attribute.KeyValue
+	add        []metric.AddOption
+	record     []metric.RecordOption
+}
+
+// maxLabels bounds how many combinations are kept; a backend has far fewer.
+const maxLabels = 10_000
+
+func (l *labels) of(a answered) *labelled {
+	l.mu.RLock()
+	out := l.kept[a]
+	l.mu.RUnlock()
+	if out != nil {
+		return out
+	}
+	out = &labelled{attributes: []attribute.KeyValue{attribute.String("http.request.method", a.method)}}
+	if a.plugin != "" {
+		out.attributes = append(out.attributes, attribute.String(pluginAttribute, a.plugin))
+	}
+	if a.status != 0 {
+		out.attributes = append(out.attributes, attribute.Int("http.response.status_code", a.status))
+	}
+	if a.route != "" {
+		out.attributes = append(out.attributes, attribute.String("http.route", a.route))
+	}
+	if a.status >= http.StatusInternalServerError {
+		out.attributes = append(out.attributes, attribute.String("error.type", strconv.Itoa(a.status)))
+	}
+	set := metric.WithAttributeSet(attribute.NewSet(out.attributes...))
+	out.add, out.record = []metric.AddOption{set}, []metric.RecordOption{set}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kept == nil {
+		l.kept = map[answered]*labelled{}
+	}
+	if len(l.kept) < maxLabels {
+		l.kept[a] = out
+	}
+	return out
 }
 
 // New makes the instruments.
@@ -98,30 +155,30 @@ func (h *HTTP) Begin(r *http.Request, plugin string) (measured *http.Request, en
 		return r, func(int) {}
 	}
 	began := h.now()
-	method := attribute.String("http.request.method", knownMethod(r.Method))
-	labels := []attribute.KeyValue{method}
-	if plugin != "" {
-		labels = append(labels, attribute.String(pluginAttribute, plugin))
-	}
+	what := answered{method: knownMethod(r.Method), plugin: plugin}
+	active := h.labels.of(what)
 	route := &atomic.Pointer[string]{}
 	ctx := context.WithValue(h.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header)), routeKey{}, route)
-	ctx, span := h.tracer.Start(ctx, spanName(r.Method), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(labels...))
-	active := metric.WithAttributes(labels...)
-	h.active.Add(ctx, 1, active)
+	ctx, span := h.tracer.Start(ctx, spanName(r.Method), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(active.attributes...))
+	h.active.Add(ctx, 1, active.add...)
 	return r.WithContext(ctx), func(status int) {
-		h.active.Add(ctx, -1, active)
-		labels := append(labels[:len(labels):len(labels)], attribute.Int("http.response.status_code", status))
+		h.active.Add(ctx, -1, active.add...)
+		what.status = status
 		if name := route.Load(); name != nil {
-			labels = append(labels, attribute.String("http.route", *name))
-			span.SetName(spanName(r.Method) + " " + *name)
+			what.route = *name
 		}
-		if status >= http.StatusInternalServerError {
-			labels = append(labels, attribute.String("error.type", strconv.Itoa(status)))
-			span.SetStatus(codes.Error, "")
+		done := h.labels.of(what)
+		if span.IsRecording() {
+			if what.route != "" {
+				span.SetName(spanName(r.Method) + " " + what.route)
+			}
+			if status >= http.StatusInternalServerError {
+				span.SetStatus(codes.Error, "")
+			}
+			span.SetAttributes(done.attributes...)
 		}
-		span.SetAttributes(labels...)
 		span.End()
-		h.served.Record(ctx, h.now().Sub(began).Seconds(), metric.WithAttributes(labels...))
+		h.served.Record(ctx, h.now().Sub(began).Seconds(), done.record...)
 	}
 }
 

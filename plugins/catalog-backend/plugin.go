@@ -113,9 +113,17 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if parse == nil {
 			parse = processors.YAML(entityyaml.Options{MergeKeys: settings.yamlMerge})
 		}
+		layered, err := readModel(ctx, extensions.models, modelWarning, log())
+		if err != nil {
+			return err
+		}
+		builtin := catalognode.Processor(processors.NewBuiltin())
+		if layered != nil {
+			builtin = processors.NewModel(layered)
+		}
 		chain, err := processorChain(settings, extensions, chainParts{
 			placeholder: processors.NewPlaceholder(urlReader(), sameRepository(hosts), extensions.resolvers),
-			builtin:     processors.NewBuiltin(),
+			builtin:     builtin,
 			file:        processors.NewFile(parse),
 			url:         processors.NewURL(urlReader(), parse),
 			annotate:    processors.NewAnnotate(urlReader(), editURL(hosts)),
@@ -145,7 +153,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}, refused: state.Claimed}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
-			Fingerprint: settings.fingerprint(chain), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
+			Fingerprint: settings.fingerprint(chain, layered), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
 		})
 		registered := locations.NewRegistered(database(), state.Invalidate, e.DryRun)
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
@@ -154,11 +162,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		registered.Follow(locations.SCMReactions{
 			Events: scmEvents(), Hosts: hosts, Logger: log(), Unregister: settings.scmEvents.unregister, Move: settings.scmEvents.move,
 		})
-		builtin := []catalognode.EntityProvider{registered, configured}
+		own := []catalognode.EntityProvider{registered, configured}
 		closers := map[string]func(context.Context) error{"catalog.locations": configured.Close, "locations at source hosts": registered.Close}
 		if settings.scmEvents.refresh {
 			refresher := locations.NewSCMRefresher(scmEvents(), state.RefreshPlaces)
-			builtin = append(builtin, refresher)
+			own = append(own, refresher)
 			closers["files at source hosts"] = refresher.Close
 		}
 		for what, end := range closers {
@@ -166,9 +174,10 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 				return err
 			}
 		}
-		var reader api.Reader = read.New(database())
+		tables := read.New(database())
+		var reader api.Reader = tables
 		if inMemory.enabled {
-			reader = index.NewReader(terms, reader, indexCache)
+			reader = index.NewReader(terms, tables, indexCache)
 			if err := observeIndex(metrics(), terms); err != nil {
 				return err
 			}
@@ -200,7 +209,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 
-		providers := settings.providers(extensions.providers, builtin...)
+		providers := settings.providers(extensions.providers, own...)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {
 			return err
 		}

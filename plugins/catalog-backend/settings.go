@@ -12,6 +12,7 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	"github.com/flytower/flytower/plugins/catalog-common/model"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
 
@@ -184,13 +185,17 @@ func (s settings) providers(added []catalognode.EntityProvider, builtin ...catal
 const modelVersion = 1
 
 // fingerprint names what the results of processing depend on beside the
-// entities.
-func (s settings) fingerprint(chain []catalognode.Processor) string {
+// entities. m is nil without model layers.
+func (s settings) fingerprint(chain []catalognode.Processor, m *model.Model) string {
 	names := make([]string, len(chain))
 	for i, p := range chain {
 		names[i] = p.ProcessorName()
 	}
-	return catalogcommon.HashJSON(fmt.Appendf(nil, "%d %s %s", modelVersion, strings.Join(names, ","), s.configured))
+	text := fmt.Appendf(nil, "%d %s %s", modelVersion, strings.Join(names, ","), s.configured)
+	if m != nil {
+		text = append(text, m.Fingerprint()...)
+	}
+	return catalogcommon.HashJSON(text)
 }
 
 // orphanAge is how long an entity that nobody hands in any more stays, so that

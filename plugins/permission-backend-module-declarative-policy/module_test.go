@@ -188,14 +188,21 @@ func TestExplain(t *testing.T) {
 			"a resource that is theirs", caller, map[string]any{"user": "jane", "permission": "catalog.entity.read", "resourceRef": "component:default/mine"},
 			map[string]any{
 				"user": "user:default/jane", "ownershipEntityRefs": []any{"user:default/jane", "group:default/team"}, "roles": []any{"everybody"},
-				"permission": read, "resourceRef": "component:default/mine", "result": "ALLOW", "rules": rule(janes, true),
+				"permission": read, "resourceRef": "component:default/mine", "resourceExists": true, "result": "ALLOW", "rules": rule(janes, true),
 			},
 		},
 		{
 			"one that is not", caller, map[string]any{"user": "user:default/jane", "permission": read, "resourceRef": "component:default/other"},
 			map[string]any{
 				"user": "user:default/jane", "ownershipEntityRefs": []any{"user:default/jane", "group:default/team"}, "roles": []any{"everybody"},
-				"permission": read, "resourceRef": "component:default/other", "result": "DENY", "rules": rule(janes, false),
+				"permission": read, "resourceRef": "component:default/other", "resourceExists": true, "result": "DENY", "rules": rule(janes, false),
+			},
+		},
+		{
+			"one that is not there", caller, map[string]any{"user": "user:default/jane", "permission": read, "resourceRef": "component:default/gone"},
+			map[string]any{
+				"user": "user:default/jane", "ownershipEntityRefs": []any{"user:default/jane", "group:default/team"}, "roles": []any{"everybody"},
+				"permission": read, "resourceRef": "component:default/gone", "resourceExists": false, "result": "DENY", "rules": rule(janes, nil),
 			},
 		},
 		{

@@ -54,7 +54,7 @@ func get(path string, query ...string) func(int) (string, string, any) {
 func questions(c shape.Catalog) []question {
 	const (
 		byQuery  = "/entities/by-query"
-		variants = 500
+		variants = 5000
 	)
 	byName := func(behind string) func(int) (string, string, any) {
 		samples := refs(c, variants)

@@ -16,7 +16,7 @@ import (
 // Reader answers questions about final entities; see package read.
 type Reader interface {
 	List(ctx context.Context, q read.Request) ([]read.Item, error)
-	Count(ctx context.Context, q read.Request) (int, error)
+	Page(ctx context.Context, q read.Request) (items []read.Item, total int, err error)
 	ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error)
 	ByUID(ctx context.Context, uid string, filter query.Predicate) ([]byte, error)
 	Facets(ctx context.Context, keys []string, filter query.Predicate) (map[string][]read.Facet, error)

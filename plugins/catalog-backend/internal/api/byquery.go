@@ -174,7 +174,7 @@ func (h *Handler) byQuery(w http.ResponseWriter, r *http.Request, q listQuery) e
 	}
 	req := read.Request{
 		Filter: query.Both(seen, q.list.Query), FullText: q.list.FullText, Order: q.list.Order,
-		Limit: q.limit + 1, Offset: q.offset,
+		Limit: q.limit + 1, Offset: q.offset, Fields: q.fields, Bare: true,
 	}
 	if q.limit == 0 {
 		req.Limit = 0
@@ -185,29 +185,32 @@ func (h *Handler) byQuery(w http.ResponseWriter, r *http.Request, q listQuery) e
 			req.Limit = q.limit // there is a next page: the one that the client came from
 		}
 	}
-	items, err := h.Read.List(r.Context(), req)
+	var items []read.Item
+	if !q.paging && q.count {
+		items, q.list.Total, err = h.Read.Page(r.Context(), req)
+	} else {
+		items, err = h.Read.List(r.Context(), req)
+	}
 	if err != nil {
 		return err
-	}
-	if !q.paging && q.count {
-		if q.list.Total, err = h.Read.Count(r.Context(), req); err != nil {
-			return err
-		}
 	}
 	more := q.list.Previous
 	if len(items) > q.limit {
 		items, more = items[:q.limit], true
 	}
-	body := []byte(`{"items":[`)
+	text := newTextBuffer()
+	defer text.free()
+	text.grow(items)
+	text.b = append(text.b, `{"items":[`...)
 	for i, it := range items {
-		body = appendItem(body, i, nil)
-		body = q.fields.Append(body, it.Entity)
+		text.b = appendItem(text.b, i, it.Entity)
 	}
-	body = append(body, `],"totalItems":`...)
-	body = strconv.AppendInt(body, int64(q.list.Total), 10)
-	body = append(body, `,"pageInfo":{`...)
-	body = append(body, pageInfo(q, items, more)...)
-	writeJSON(w, http.StatusOK, append(body, "}}"...))
+	text.b = append(text.b, `],"totalItems":`...)
+	text.b = strconv.AppendInt(text.b, int64(q.list.Total), 10)
+	text.b = append(text.b, `,"pageInfo":{`...)
+	text.b = append(text.b, pageInfo(q, items, more)...)
+	text.b = append(text.b, "}}"...)
+	writeEntities(w, text.b, q.fields)
 	return nil
 }
 

@@ -19,16 +19,13 @@ import (
 // all that is left.
 const noLimit = 1 << 30
 
-// streamPage is how many entities a streamed list reads at a time.
-const streamPage = 1000
-
 func (h *Handler) entities(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-fetch", "", map[string]any{"queryType": "all"}, func() error {
 		p, err := parseParams(r, text("fields"), text("filter"), text("order"), integer("limit"), integer("offset"), text("after"))
 		if err != nil {
 			return err
 		}
-		q, fields, err := entitiesRequest(p)
+		q, err := entitiesRequest(p)
 		if err != nil {
 			return err
 		}
@@ -38,36 +35,34 @@ func (h *Handler) entities(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if !ok {
-			return h.writeEntities(w, nil)
+			writeJSON(w, http.StatusOK, []byte("[]"))
+			return nil
 		}
 		q.Filter = query.Both(seen, q.Filter)
 		if !paged {
-			return h.stream(w, r, q, fields)
+			return h.stream(w, r, q)
 		}
-		return h.page(w, r, p, q, fields)
+		return h.page(w, r, q)
 	})
 }
 
-func entitiesRequest(p params) (read.Request, *query.Projection, error) {
-	var q read.Request
-	var err error
+func entitiesRequest(p params) (q read.Request, err error) {
 	if q.Filter, err = query.ParseFilters(p["filter"]); err != nil {
-		return q, nil, err
+		return q, err
 	}
-	fields, err := query.ParseFields(p["fields"])
-	if err != nil {
-		return q, nil, err
+	if q.Fields, err = query.ParseFields(p["fields"]); err != nil {
+		return q, err
 	}
 	for _, text := range p["order"] {
 		o, err := query.ParseOrder(text)
 		if err != nil {
-			return q, nil, err
+			return q, err
 		}
 		q.Order = append(q.Order, o)
 	}
 	if p.has("limit") {
 		if q.Limit = p.int("limit", 0); q.Limit == 0 {
-			return q, nil, apierr.Input("Invalid limit, must be greater than zero")
+			return q, apierr.Input("Invalid limit, must be greater than zero")
 		}
 	}
 	q.Offset = p.int("offset", 0)
@@ -78,7 +73,7 @@ func entitiesRequest(p params) (read.Request, *query.Projection, error) {
 			Offset *int `json:"offset"`
 		}
 		if err != nil || json.Unmarshal(raw, &after) != nil || negative(after.Limit) || negative(after.Offset) {
-			return q, nil, apierr.Input("Malformed after cursor, could not be parsed")
+			return q, apierr.Input("Malformed after cursor, could not be parsed")
 		}
 		if after.Limit != nil {
 			q.Limit = *after.Limit
@@ -87,14 +82,14 @@ func entitiesRequest(p params) (read.Request, *query.Projection, error) {
 			q.Offset = *after.Offset
 		}
 	}
-	return q, fields, nil
+	return q, nil
 }
 
 func negative(n *int) bool { return n != nil && *n < 0 }
 
 // page answers one page of the list, with a link to the next.
-func (h *Handler) page(w http.ResponseWriter, r *http.Request, p params, q read.Request, fields *query.Projection) error {
-	q.KeepUnordered = true
+func (h *Handler) page(w http.ResponseWriter, r *http.Request, q read.Request) error {
+	q.KeepUnordered, q.Bare = true, true
 	limit := q.Limit
 	if limit == 0 {
 		limit = noLimit
@@ -115,11 +110,16 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, p params, q read.
 		}
 		w.Header().Set("Link", "<"+r.URL.EscapedPath()+"?"+nextPage(r.URL.RawQuery, base64.StdEncoding.EncodeToString(after))+`>; rel="next"`)
 	}
-	var body []byte
+	text := newTextBuffer()
+	defer text.free()
+	text.grow(items)
+	text.b = append(text.b, '[')
 	for i, it := range items {
-		body = appendItem(body, i, fields.Append(nil, it.Entity))
+		text.b = appendItem(text.b, i, it.Entity)
 	}
-	return h.writeEntities(w, body)
+	text.b = append(text.b, ']')
+	writeEntities(w, text.b, q.Fields)
+	return nil
 }
 
 // nextPage returns the query of a request with another place to begin at, and
@@ -143,66 +143,6 @@ func nextPage(rawQuery, after string) string {
 		parts = append(parts, "after="+url.QueryEscape(after))
 	}
 	return strings.Join(parts, "&")
-}
-
-func appendItem(dst []byte, i int, item []byte) []byte {
-	if i > 0 {
-		dst = append(dst, ',')
-	}
-	return append(dst, item...)
-}
-
-// writeEntities answers an array of the joined items.
-func (h *Handler) writeEntities(w http.ResponseWriter, joined []byte) error {
-	body := make([]byte, 0, len(joined)+2)
-	body = append(append(append(body, '['), joined...), ']')
-	writeJSON(w, http.StatusOK, body)
-	return nil
-}
-
-// stream answers all entities, reading a page at a time. An error after the
-// first page cuts the connection, so that the client notices.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q read.Request, fields *query.Projection) error {
-	if len(q.Order) > 1 {
-		q.Order = q.Order[:1]
-	}
-	q.Limit = streamPage
-	started := false
-	var buf []byte
-	for n := 0; ; {
-		items, err := h.Read.List(r.Context(), q)
-		if err != nil {
-			if started {
-				panic(http.ErrAbortHandler)
-			}
-			return err
-		}
-		buf = buf[:0]
-		for _, it := range items {
-			buf = appendItem(buf, n, nil)
-			buf = fields.Append(buf, it.Entity)
-			n++
-		}
-		last := len(items) < streamPage
-		if last && !started { // small enough to answer in one piece
-			return h.writeEntities(w, buf)
-		}
-		if !started {
-			started = true
-			w.Header().Set("Content-Type", jsonType)
-			w.WriteHeader(http.StatusOK)
-			if _, err := w.Write([]byte{'['}); err != nil {
-				return nil // the client went away
-			}
-		}
-		if last {
-			buf = append(buf, ']')
-		}
-		if _, err := w.Write(buf); err != nil || last {
-			return nil
-		}
-		q.After = &items[len(items)-1].Position
-	}
 }
 
 func (h *Handler) byRefs(w http.ResponseWriter, r *http.Request) error {
@@ -252,16 +192,7 @@ func (h *Handler) byRefs(w http.ResponseWriter, r *http.Request) error {
 				return err
 			}
 		}
-		out := []byte(`{"items":[`)
-		for i, entity := range found {
-			if entity == nil {
-				out = appendItem(out, i, []byte("null"))
-			} else {
-				out = appendItem(out, i, nil)
-				out = fields.Append(out, entity)
-			}
-		}
-		writeJSON(w, http.StatusOK, append(out, "]}"...))
+		writeFound(w, found, fields)
 		return nil
 	})
 }
@@ -294,7 +225,7 @@ func (h *Handler) byUID(w http.ResponseWriter, r *http.Request) error {
 		if entity == nil {
 			return apierr.NotFound("No entity with uid %s", uid)
 		}
-		writeJSON(w, http.StatusOK, entity)
+		writeStored(w, entity)
 		return nil
 	})
 }
@@ -318,7 +249,7 @@ func (h *Handler) byName(w http.ResponseWriter, r *http.Request) error {
 		if found[0] == nil {
 			return apierr.NotFound("No entity named '%s' found, with kind '%s' in namespace '%s'", ref.Name, ref.Kind, ref.Namespace)
 		}
-		writeJSON(w, http.StatusOK, found[0])
+		writeStored(w, found[0])
 		return nil
 	})
 }
@@ -367,18 +298,7 @@ func (h *Handler) ancestry(w http.ResponseWriter, r *http.Request) error {
 		if nodes, err = h.visibleAncestors(r, nodes); err != nil {
 			return err
 		}
-		type item struct {
-			Entity  json.RawMessage `json:"entity"`
-			Parents []string        `json:"parentEntityRefs"`
-		}
-		body := struct {
-			Root  string `json:"rootEntityRef"`
-			Items []item `json:"items"`
-		}{Root: ref, Items: []item{}}
-		for _, n := range nodes {
-			body.Items = append(body.Items, item{n.Entity, n.Parents})
-		}
-		apierr.WriteJSON(w, http.StatusOK, body)
+		writeAncestry(w, ref, nodes)
 		return nil
 	})
 }
@@ -570,13 +490,4 @@ func writeErrors(w http.ResponseWriter, errs ...error) {
 		list[i] = apierr.Serialize(err)
 	}
 	apierr.WriteJSON(w, http.StatusBadRequest, map[string]any{"errors": list})
-}
-
-const jsonType = "application/json; charset=utf-8"
-
-// writeJSON answers a text that is JSON already.
-func writeJSON(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", jsonType)
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that went away is not our error
 }

@@ -22,6 +22,7 @@ type follower struct {
 	cursor    int64            // version of the last change that was read
 	gaps      []gap
 	maxMemory int64
+	applied   int // entities since the terms were compacted
 }
 
 // gap is a range of versions that were not there when later ones were.
@@ -294,10 +295,25 @@ func (f *follower) apply(documents []postings.Document, removed []int64) error {
 	if err := f.terms.Apply(documents, removed); err != nil {
 		return fmt.Errorf("%w: %w", errBroken, err)
 	}
+	f.applied += len(documents) + len(removed)
 	if int64(f.terms.Memory().Bytes) > f.maxMemory {
 		return errTooLarge
 	}
 	return nil
+}
+
+// compactAfter is how many changed entities make the terms worth compacting at
+// least.
+const compactAfter = 2000
+
+// compact lays the terms out in order after many changes, such as the first
+// ingestion. Readers wait meanwhile, so it is done the more rarely the more
+// entities there are.
+func (f *follower) compact() {
+	if f.applied >= max(compactAfter, f.terms.Len()) {
+		f.terms.Compact()
+		f.applied = 0
+	}
 }
 
 // mark is what the index knows of the content of an entity.

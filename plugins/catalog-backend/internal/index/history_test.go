@@ -142,11 +142,43 @@ func (w *world) same(t *rapid.T, ctx context.Context) {
 	sql, err2 := tables.List(ctx, q)
 	compare(fmt.Sprintf("list %+v", q), page(all, q, behind), have, sql, err1, err2)
 
-	if !q.KeepUnordered {
-		n, err1 := w.reader.Count(ctx, q)
-		sqlN, err2 := tables.Count(ctx, q)
-		compare(fmt.Sprintf("count %+v", q), len(all), n, sqlN, err1, err2)
+	n, err1 := w.reader.Count(ctx, q)
+	sqlN, err2 := tables.Count(ctx, q)
+	compare(fmt.Sprintf("count %+v", q), len(all), n, sqlN, err1, err2)
+
+	type counted struct {
+		Items []read.Item
+		Total int
 	}
+	var havePage, sqlPage counted
+	havePage.Items, havePage.Total, err1 = w.reader.Page(ctx, q)
+	sqlPage.Items, sqlPage.Total, err2 = tables.Page(ctx, q)
+	compare(fmt.Sprintf("page %+v", q), counted{page(all, q, behind), len(all)}, havePage, sqlPage, err1, err2)
+
+	// The same with some fields only, of which what was kept may be used.
+	projected := q
+	projected.Bare, projected.Once = rapid.Bool().Draw(t, "bare"), rapid.Bool().Draw(t, "once")
+	fields, err := query.ParseFields([]string{rapid.SampledFrom([]string{"", "kind,metadata.name", "metadata.tags,nothing", "spec"}).Draw(t, "fields")})
+	if err != nil {
+		t.Fatalf("fields: %v", err)
+	}
+	projected.Fields = fields
+	wantItems := page(all, q, behind)
+	for i := range wantItems {
+		wantItems[i].Entity = fields.Append(nil, wantItems[i].Entity)
+	}
+	haveItems, err1 := w.reader.List(ctx, projected)
+	sqlItems, err2 := tables.List(ctx, projected)
+	if projected.Bare {
+		for _, items := range [][]read.Item{wantItems, haveItems, sqlItems} {
+			for i := range items {
+				if i > 0 && i < len(items)-2 {
+					items[i].Position, items[i].HasValue = query.Position{}, false
+				}
+			}
+		}
+	}
+	compare(fmt.Sprintf("list %+v", projected), wantItems, haveItems, sqlItems, err1, err2)
 
 	facetKeys := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"kind", "Metadata.Tags", "spec.type", "spec.many", "relations.ownedby", "nothing", "metadata.name"}), 1, 3, rapid.ID).Draw(t, "facets")
 	wantFacets := map[string][]read.Facet{}

@@ -20,6 +20,9 @@ type Options struct {
 	// Poll is how often it looks for changes that nobody told it of. Default:
 	// 1 second.
 	Poll time.Duration
+	// Changed, if not nil, tells that another process may have changed entities:
+	// the index then looks at once. It does not replace polling.
+	Changed <-chan struct{}
 	// Wait bounds how long a reader waits for the changes of this process.
 	// Default: 250 milliseconds.
 	Wait time.Duration
@@ -170,6 +173,13 @@ func (x *Index) wakes() uint64 {
 	return x.wanted
 }
 
+// state returns what the index knows of.
+func (x *Index) state() state {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return state{x.wanted, x.version}
+}
+
 var (
 	// errBehind says that changes which the index lacks are not listed any more.
 	errBehind = errors.New("the index is too far behind")
@@ -236,6 +246,7 @@ func (x *Index) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-x.woken:
+		case <-x.options.Changed:
 		case <-timer.C:
 		}
 		wakes, asOf := x.wakes(), time.Now()
@@ -246,11 +257,13 @@ func (x *Index) follow(ctx context.Context) error {
 			if !published {
 				published = true
 				f.terms.Compact()
+				f.applied = 0
 				m := f.terms.Memory()
 				x.options.Logger.InfoContext(ctx, "the index of the catalog is in step with the database",
 					"entities", m.Entities, "terms", m.Terms, "bytes", m.Bytes, "took", time.Since(began).Round(time.Millisecond))
 			}
 			x.publish(f, wakes, asOf)
+			f.compact()
 		case errors.Is(err, errBehind), errors.Is(err, errTooLarge), errors.Is(err, errBroken), ctx.Err() != nil:
 			return err
 		default:

@@ -14,44 +14,95 @@ import (
 type Tables interface {
 	List(ctx context.Context, q read.Request) ([]read.Item, error)
 	Count(ctx context.Context, q read.Request) (int, error)
+	Page(ctx context.Context, q read.Request) (items []read.Item, total int, err error)
 	ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error)
 	ByUID(ctx context.Context, uid string, filter query.Predicate) ([]byte, error)
 	Facets(ctx context.Context, keys []string, filter query.Predicate) (map[string][]read.Facet, error)
-	Ancestry(ctx context.Context, ref string) ([]read.Node, error)
+	Lineage(ctx context.Context, ref string) ([]read.Node, error)
 }
 
 // Reader answers from the index where it can and from the tables where it
 // cannot. Both give the same answers.
 type Reader struct {
-	index  *Index
-	tables Tables
-	bodies *bodies
+	index    *Index
+	tables   Tables
+	bodies   *bodies
+	columns  *columns
+	lineages *lineages
 }
 
 // NewReader returns a reader. cacheBytes bounds the entities that it keeps in
-// memory.
+// memory, and what clients want of them.
 func NewReader(x *Index, tables Tables, cacheBytes int) *Reader {
-	return &Reader{index: x, tables: tables, bodies: newBodies(cacheBytes)}
+	forColumns := cacheBytes / 4
+	return &Reader{index: x, tables: tables, bodies: newBodies(cacheBytes - forColumns), columns: newColumns(forColumns), lineages: newLineages()}
 }
 
 // List returns a page of entities.
 func (r *Reader) List(ctx context.Context, q read.Request) ([]read.Item, error) {
 	if terms := r.index.current(ctx); terms != nil {
 		if hits, ok := terms.List(q); ok {
-			entities, ok, err := r.fetch(ctx, hits)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				items := make([]read.Item, len(hits))
-				for i, h := range hits {
-					items[i] = read.Item{Position: h.Position, HasValue: h.HasValue, Entity: entities[i]}
-				}
-				return items, nil
+			if items, ok, err := r.items(ctx, hits, q); ok || err != nil {
+				return items, err
 			}
 		}
 	}
 	return r.tables.List(ctx, q)
+}
+
+// Page returns a page of entities and how many there are, whatever the place
+// and the limit, both as of the same time.
+func (r *Reader) Page(ctx context.Context, q read.Request) (items []read.Item, total int, err error) {
+	if terms := r.index.current(ctx); terms != nil {
+		if hits, total, ok := terms.Page(q); ok {
+			if items, ok, err := r.items(ctx, hits, q); ok || err != nil {
+				return items, total, err
+			}
+		}
+	}
+	return r.tables.Page(ctx, q)
+}
+
+// items returns what a list wants of the entities that it found.
+func (r *Reader) items(ctx context.Context, hits []postings.Hit, q read.Request) ([]read.Item, bool, error) {
+	entities, ok, err := r.project(ctx, hits, q)
+	if !ok || err != nil {
+		return nil, false, err
+	}
+	items := make([]read.Item, len(hits))
+	for i, h := range hits {
+		items[i] = read.Item{Position: h.Position, HasValue: h.HasValue, Entity: entities[i]}
+	}
+	return items, true, nil
+}
+
+// project returns what a projection keeps of entities.
+func (r *Reader) project(ctx context.Context, hits []postings.Hit, q read.Request) ([][]byte, bool, error) {
+	if q.Fields == nil {
+		return r.fetch(ctx, hits, q.Once)
+	}
+	column := r.columns.get(q.Fields.String())
+	texts := make([][]byte, len(hits))
+	missing := column.lookup(hits, texts)
+	if missing == 0 {
+		return texts, true, nil
+	}
+	wanted, places := make([]postings.Hit, 0, missing), make([]int, 0, missing)
+	for i, h := range hits {
+		if texts[i] == nil {
+			wanted, places = append(wanted, h), append(places, i)
+		}
+	}
+	entities, ok, err := r.fetch(ctx, wanted, true)
+	if !ok || err != nil {
+		return nil, false, err
+	}
+	for i, entity := range entities {
+		entities[i] = q.Fields.Append(nil, entity)
+		texts[places[i]] = entities[i]
+	}
+	r.columns.put(column, wanted, entities)
+	return texts, true, nil
 }
 
 // Count returns how many entities there are, whatever the place and the limit.
@@ -68,7 +119,7 @@ func (r *Reader) Count(ctx context.Context, q read.Request) (int, error) {
 // nil for one that is not there or that the filter excludes.
 func (r *Reader) ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error) {
 	if terms := r.index.current(ctx); terms != nil {
-		entities, ok, err := r.fetch(ctx, terms.ByRefs(refs, filter))
+		entities, ok, err := r.fetch(ctx, terms.ByRefs(refs, filter), false)
 		if ok || err != nil {
 			return entities, err
 		}
@@ -84,7 +135,7 @@ func (r *Reader) ByUID(ctx context.Context, uid string, filter query.Predicate) 
 		if !found {
 			return nil, nil
 		}
-		entities, ok, err := r.fetch(ctx, []postings.Hit{hit})
+		entities, ok, err := r.fetch(ctx, []postings.Hit{hit}, false)
 		if err != nil {
 			return nil, err
 		}
@@ -107,30 +158,40 @@ func (r *Reader) Facets(ctx context.Context, keys []string, filter query.Predica
 }
 
 // Ancestry returns the entity and, behind it, all entities that it descends
-// from. The index does not know who emitted what, so the tables answer.
+// from. The index does not know who emitted what: the tables tell.
 func (r *Reader) Ancestry(ctx context.Context, ref string) ([]read.Node, error) {
-	return r.tables.Ancestry(ctx, ref)
+	asOf := r.index.state()
+	nodes, ok := r.lineages.get(ref, asOf)
+	if !ok {
+		var err error
+		if nodes, err = r.tables.Lineage(ctx, ref); err != nil {
+			return nil, err
+		}
+		r.lineages.put(ref, asOf, nodes)
+	}
+	return read.WithEntities(ctx, r, nodes)
 }
 
-// maxKept is up to how many entities of one answer are kept for the next; a
-// download of all would drive out what is asked often.
-const maxKept = 4096
-
 // fetch returns the JSON texts of entities, nil for hits without an id. It
-// returns false if one of them is not what was indexed any more.
-func (r *Reader) fetch(ctx context.Context, hits []postings.Hit) ([][]byte, bool, error) {
+// returns false if one of them is not what was indexed any more. Those that are
+// wanted once are not kept: a download of everything would drive out what is
+// asked often.
+func (r *Reader) fetch(ctx context.Context, hits []postings.Hit, once bool) ([][]byte, bool, error) {
 	out := make([][]byte, len(hits))
-	missing := map[int64]uint32{}
+	var missing map[int64]postings.Hit
 	var ids []int64
 	for i, h := range hits {
 		if h.ID == 0 {
 			continue
 		}
-		if out[i] = r.bodies.get(h.ID, h.Mark); out[i] == nil {
+		if out[i] = r.bodies.get(h.Ordinal, h.ID, h.Mark); out[i] == nil {
+			if missing == nil {
+				missing = map[int64]postings.Hit{}
+			}
 			if _, twice := missing[h.ID]; !twice {
 				ids = append(ids, h.ID)
 			}
-			missing[h.ID] = h.Mark
+			missing[h.ID] = h
 		}
 	}
 	if len(ids) == 0 {
@@ -150,7 +211,7 @@ func (r *Reader) fetch(ctx context.Context, hits []postings.Hit) ([][]byte, bool
 			if err := rows.Scan(&id, &entity, &hash); err != nil {
 				return err
 			}
-			if mark(hash.String) == missing[id] {
+			if mark(hash.String) == missing[id].Mark {
 				found[id] = entity
 			}
 			return nil
@@ -167,9 +228,9 @@ func (r *Reader) fetch(ctx context.Context, hits []postings.Hit) ([][]byte, bool
 			out[i] = found[h.ID]
 		}
 	}
-	if len(missing) <= maxKept {
+	if !once {
 		for id, entity := range found {
-			r.bodies.put(id, missing[id], entity)
+			r.bodies.put(missing[id].Ordinal, id, missing[id].Mark, entity)
 		}
 	}
 	return out, true, nil

@@ -53,6 +53,11 @@ func (c *countedTables) Count(ctx context.Context, q read.Request) (int, error) 
 	return c.Tables.Count(ctx, q)
 }
 
+func (c *countedTables) Page(ctx context.Context, q read.Request) ([]read.Item, int, error) {
+	c.asked.Add(1)
+	return c.Tables.Page(ctx, q)
+}
+
 func (c *countedTables) ByRefs(ctx context.Context, refs []string, p query.Predicate) ([][]byte, error) {
 	c.asked.Add(1)
 	return c.Tables.ByRefs(ctx, refs, p)

@@ -16,6 +16,9 @@ import (
 type Hit struct {
 	ID   int64
 	Mark uint32
+	// Ordinal is the number of the entity in the index. It belongs to another
+	// entity when this one is gone.
+	Ordinal uint32
 	query.Position
 	// HasValue is false if the entity lacks the first field of the order.
 	HasValue bool
@@ -34,13 +37,36 @@ func (x *Index) List(q read.Request) ([]Hit, bool) {
 	if slices.ContainsFunc(q.Order, func(o query.Order) bool { return x.hasItems(o.Field) }) {
 		return nil, false
 	}
-	s, known := x.specOf(q.Order, q.KeepUnordered)
-	if !known && !q.KeepUnordered {
-		return nil, true
+	if hits, ok := x.listHaving(q); ok {
+		return hits, true
+	}
+	return x.list(q, x.matches(q)), true
+}
+
+// Page returns a list and how many entities there are, whatever the place and
+// the limit, both as of the same time; false if it cannot.
+func (x *Index) Page(q read.Request) (hits []Hit, total int, ok bool) {
+	if q.KeepUnordered && q.After != nil {
+		return nil, 0, false
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if slices.ContainsFunc(q.Order, func(o query.Order) bool { return x.hasItems(o.Field) }) {
+		return nil, 0, false
 	}
 	found := x.matches(q)
-	if found.bitmap.IsEmpty() {
-		return nil, true
+	if q.Limit > 0 {
+		hits = x.list(q, found)
+	}
+	total, ok = x.count(q, found)
+	return hits, total, ok
+}
+
+// list cuts a page out of what a request found.
+func (x *Index) list(q read.Request, found result) []Hit {
+	s, known := x.specOf(q.Order, q.KeepUnordered)
+	if !known && !q.KeepUnordered || found.bitmap.IsEmpty() {
+		return nil
 	}
 	r := x.ranking(s)
 	from, to := 0, len(r.order)
@@ -51,16 +77,7 @@ func (x *Index) List(q read.Request) ([]Hit, bool) {
 		from, to = x.behind(s, r, to, q)
 	}
 	ordinals := x.pick(r, found, from, to, q)
-	hits := make([]Hit, len(ordinals))
-	var first *by
-	if len(q.Order) > 0 && len(s.by) > 0 && x.names[q.Order[0].Field] == s.by[0].field {
-		first = &s.by[0]
-	}
-	for i, ordinal := range ordinals {
-		hits[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal]}
-		hits[i].Ref, hits[i].Value, hits[i].HasValue = x.describe(ordinal, first)
-	}
-	return hits, true
+	return x.hits(ordinals, x.firstOf(s, q.Order), q.Bare)
 }
 
 // behind returns the part of the ranking that lies behind the place that a
@@ -151,13 +168,14 @@ func pickWalking(r *ranking, found *roaring.Bitmap, from, to int, q read.Request
 
 // Count returns what read.Reader.Count does; false if it cannot.
 func (x *Index) Count(q read.Request) (int, bool) {
-	if q.KeepUnordered {
-		q.Order = nil
-	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	found := x.matches(q).bitmap
-	if len(q.Order) == 0 {
+	return x.count(q, x.matches(q))
+}
+
+func (x *Index) count(q read.Request, matching result) (int, bool) {
+	found := matching.bitmap
+	if len(q.Order) == 0 || q.KeepUnordered {
 		return int(found.GetCardinality()), true
 	}
 	if x.hasItems(q.Order[0].Field) {
@@ -194,11 +212,13 @@ func (x *Index) ByRefs(refs []string, filter query.Predicate) []Hit {
 	}
 	out := make([]Hit, len(refs))
 	for i, ref := range refs {
-		x.eachValue(x.field[refField], refField, ref, func(id uint32, _ record) {
-			if ordinal := uint32(x.dict.term(id).members); may == nil || may.Contains(ordinal) {
-				out[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Position: query.Position{Ref: ref}}
-			}
-		})
+		id, ok := x.refs.find(&x.dict, ref)
+		if !ok {
+			continue
+		}
+		if ordinal := uint32(x.dict.term(id).members); may == nil || may.Contains(ordinal) {
+			out[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Ordinal: ordinal, Position: query.Position{Ref: ref}}
+		}
 	}
 	return out
 }
@@ -217,7 +237,7 @@ func (x *Index) ByUID(uid string, filter query.Predicate) (Hit, bool) {
 		if r.text() != uid || len(members) != 1 || filter != nil && !x.eval(filter).bitmap.Contains(members[0]) {
 			return
 		}
-		hit = Hit{ID: x.ids[members[0]], Mark: x.marks[members[0]]}
+		hit = Hit{ID: x.ids[members[0]], Mark: x.marks[members[0]], Ordinal: members[0]}
 	})
 	return hit, hit.ID != 0
 }

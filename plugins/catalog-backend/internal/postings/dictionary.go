@@ -130,6 +130,21 @@ func (d *dictionary) value(id uint32) string {
 	return s[:head>>flagBits]
 }
 
+// recordLen returns how many bytes the record of a term takes.
+func (d *dictionary) recordLen(id uint32) int {
+	at := d.term(id).text
+	begin := d.chunks[at/chunkBytes].all[at%chunkBytes:]
+	_, s := uvarint(begin)
+	head, s := uvarint(s)
+	s = s[head>>flagBits:]
+	if head&(flagExact|flagUpper) != 0 {
+		var n uint64
+		n, s = uvarint(s)
+		s = s[n:]
+	}
+	return len(begin) - len(s)
+}
+
 // field returns the key that a term belongs to.
 func (d *dictionary) field(id uint32) uint32 {
 	at := d.term(id).text

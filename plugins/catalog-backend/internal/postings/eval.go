@@ -7,7 +7,6 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
-	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
 	"github.com/flytower/flytower/plugins/catalog-common/entitysearch"
 )
 
@@ -208,41 +207,3 @@ func (x *Index) hasItems(key string) bool {
 	x.addItems(&u, key)
 	return len(u.few)+len(u.bitmaps) > 0
 }
-
-// matches returns the entities that meet the filter and have the text.
-func (x *Index) matches(q read.Request) result {
-	r := x.eval(q.Filter)
-	if q.FullText.Term == "" || r.bitmap.IsEmpty() {
-		return r
-	}
-	fields := q.FullText.Fields
-	original := false
-	if len(fields) == 0 {
-		if len(q.Order) > 0 {
-			fields = []string{q.Order[0].Field}
-		} else {
-			// Nothing is searched but the identity of an entity.
-			fields, original = []string{uidKey}, true
-		}
-	}
-	u := union{index: x}
-	for _, name := range fields {
-		f, ok := x.names[name]
-		if !ok {
-			continue
-		}
-		for id := range x.field[f].terms.all() {
-			text := x.dict.value(id)
-			if original {
-				text = x.dict.record(id).text()
-			}
-			if strings.Contains(text, q.FullText.Term) {
-				u.addSet(x.dict.term(id).members)
-			}
-		}
-	}
-	return result{bitmap: roaring.And(r.bitmap, u.result().bitmap)}
-}
-
-// uidKey is the key whose values are the uids.
-const uidKey = "metadata.uid"

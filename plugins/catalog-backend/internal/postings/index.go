@@ -15,6 +15,7 @@ type Index struct {
 
 	dict  dictionary
 	sets  sets
+	refs  refTable
 	names map[string]uint32
 	field []*field // the first one is that of the refs
 
@@ -43,7 +44,7 @@ const (
 
 // New returns an empty index.
 func New() *Index {
-	x := &Index{names: map[string]uint32{}, live: roaring.New()}
+	x := &Index{refs: newRefTable(), names: map[string]uint32{}, live: roaring.New()}
 	x.newField()
 	return x
 }
@@ -166,6 +167,9 @@ func (w *writer) findOrAdd(r record) (uint32, error) {
 		return 0, err
 	}
 	f.terms.insert(where, id)
+	if r.field == refField {
+		w.refs.add(&w.dict, id)
+	}
 	return id, nil
 }
 
@@ -322,6 +326,9 @@ func (w *writer) drop(ordinal, id uint32) {
 	if r.null {
 		f.null = noTerm
 	} else {
+		if r.field == refField {
+			w.refs.remove(&w.dict, id)
+		}
 		f.terms.remove(w.placeOfTerm(f, r))
 	}
 	delete(w.interned, internKey{r.field, r.value, r.original(), r.item, r.null})
@@ -431,6 +438,7 @@ func (x *Index) renumber() {
 			f.null = next(f.null)
 		}
 	}
+	x.refs.rebuild(&x.dict, x.field[refField].terms.all())
 	var ids []uint32
 	for ordinal, s := range x.forward {
 		ids = decodeForward(ids[:0], s)
@@ -473,7 +481,7 @@ func (x *Index) Memory() Memory {
 	m := Memory{
 		Entities: len(x.ids) - len(x.vacant), Keys: len(x.field), Terms: int(x.dict.used) - len(x.dict.free), Text: x.dict.text,
 		Bytes: x.dict.memory() + x.sets.memory() + cap(x.ids)*8 + cap(x.marks)*4 + cap(x.forward)*16 + x.forwardBytes*9/8 +
-			x.byID.memory() + cap(x.vacant)*4 + bitmapBytes(x.live) + x.orders.memory(),
+			x.byID.memory() + cap(x.vacant)*4 + bitmapBytes(x.live) + cap(x.refs.slots)*4 + x.orders.memory(),
 	}
 	for name := range x.names {
 		m.Bytes += 48 + len(name)

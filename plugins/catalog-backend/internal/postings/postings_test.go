@@ -130,3 +130,65 @@ func TestTextIsReclaimed(t *testing.T) {
 		t.Errorf("ten entities took %d bytes after 40,000 changes of 200 bytes each", most)
 	}
 }
+
+// TestText looks for texts in values of many chunks, in front of, within and
+// behind what was compacted.
+func TestText(t *testing.T) {
+	t.Parallel()
+	x := postings.New()
+	name, title := x.Field("metadata.name"), x.Field("metadata.title")
+	document := func(i int) postings.Document {
+		text := fmt.Sprintf("name-%d-%s", i, strings.Repeat("x", i%50))
+		return postings.Document{ID: int64(i) + 1, Ref: fmt.Sprintf("component:default/%05d", i), Rows: []postings.Row{
+			{Field: name, Value: text, Original: strings.ToUpper(text)}, {Field: title, Value: fmt.Sprint("title of ", i)},
+		}}
+	}
+	const n = 6000
+	values := map[int]string{}
+	put := func(from, to int) {
+		t.Helper()
+		var documents []postings.Document
+		for i := from; i < to; i++ {
+			d := document(i)
+			values[i] = d.Rows[0].Value + "\n" + d.Rows[1].Value
+			documents = append(documents, d)
+		}
+		if err := x.Apply(documents, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(0, n)
+	x.Compact()
+	put(n, n+300)
+	if err := x.Apply(nil, []int64{11, 1001, 4002}); err != nil {
+		t.Fatal(err)
+	}
+	delete(values, 10)
+	delete(values, 1000)
+	delete(values, 4001)
+	for _, term := range []string{"name-1", "-77", "xxxxxxx", "6100", "title of 59", "4001", "name-4001-", "nothing", "e", "\x01"} {
+		for _, limit := range []int{3, 1 << 20} {
+			q := read.Request{Limit: limit, FullText: query.NewFullText(term, []string{"metadata.name", "metadata.title"})}
+			var want []string
+			for i := range n + 300 {
+				if strings.Contains(values[i], term) && len(want) < limit {
+					want = append(want, fmt.Sprintf("component:default/%05d", i))
+				}
+			}
+			hits, ok := x.List(q)
+			var have []string
+			for _, h := range hits {
+				have = append(have, h.Ref)
+			}
+			if diff := cmp.Diff(want, have); diff != "" || !ok {
+				t.Errorf("%q, at most %d (-want +have):\n%s", term, limit, diff)
+			}
+		}
+	}
+	for i := range n + 300 {
+		ref := fmt.Sprintf("component:default/%05d", i)
+		if _, there := values[i]; (x.ByRefs([]string{ref}, nil)[0].ID == int64(i)+1) != there {
+			t.Errorf("%s is there: %v", ref, !there)
+		}
+	}
+}

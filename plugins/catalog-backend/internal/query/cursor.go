@@ -224,6 +224,9 @@ func ParseCursor(text string) (Cursor, error) {
 		}
 		c.Query = Both(c.Query, p)
 	}
+	if size(c.Query) > 2*maxNodes {
+		return Cursor{}, apierr.Input("Malformed cursor: the filter has more than %d conditions and values", maxNodes)
+	}
 	var ok bool
 	if c.Position, ok = c.position(w.OrderFieldValues); !ok {
 		return Cursor{}, apierr.Input("Malformed cursor: the place in the list is missing")

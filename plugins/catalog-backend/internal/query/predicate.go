@@ -72,6 +72,9 @@ func ParseFilters(values []string) (Predicate, error) {
 			sets = append(sets, unwrap(set))
 		}
 	}
+	if size(sets) > maxNodes {
+		return nil, apierr.Input("Invalid filter, it has more than %d conditions and values", maxNodes)
+	}
 	switch len(sets) {
 	case 0:
 		return nil, nil
@@ -80,6 +83,26 @@ func ParseFilters(values []string) (Predicate, error) {
 	default:
 		return sets, nil
 	}
+}
+
+// size returns how many conditions and values a predicate has.
+func size(p Predicate) int {
+	n := 1
+	switch p := p.(type) {
+	case All:
+		for _, m := range p {
+			n += size(m)
+		}
+	case Any:
+		for _, m := range p {
+			n += size(m)
+		}
+	case Not:
+		n += size(p.Predicate)
+	case In:
+		n += len(p.Values)
+	}
+	return n
 }
 
 func unwrap(set All) Predicate {

@@ -11,7 +11,18 @@ import (
 
 // Projection is the list of fields that a client wants of each entity. It
 // works on the stored JSON text and decodes nothing but the names on its way.
-type Projection struct{ fields [][]string }
+type Projection struct {
+	fields [][]string
+	key    string
+}
+
+// String returns the fields; equal projections have equal texts.
+func (p *Projection) String() string {
+	if p == nil {
+		return ""
+	}
+	return p.key
+}
 
 // ParseFields reads the values of the parameter fields: dotted paths, comma
 // separated. It returns nil, for whole entities, where none is named.
@@ -29,6 +40,10 @@ func ParseFields(values []string) (*Projection, error) {
 			}
 			seen[field] = true
 			p.fields = append(p.fields, strings.Split(field, "."))
+			if p.key != "" {
+				p.key += ","
+			}
+			p.key += field
 		}
 	}
 	if len(p.fields) == 0 {
@@ -147,12 +162,19 @@ func equalKey(quoted []byte, name string) bool {
 
 // stringLen returns the length of the JSON string that b begins with.
 func stringLen(b []byte) int {
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
+	for i := 1; i < len(b); {
+		quote := bytes.IndexByte(b[i:], '"')
+		if quote < 0 {
+			break
+		}
+		i += quote + 1
+		// A quote is a part of the string behind an odd number of backslashes.
+		escapes := 0
+		for b[i-2-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i
 		}
 	}
 	return len(b)

@@ -49,6 +49,13 @@ type Request struct {
 	Before bool
 	// Offset and Limit cut the list; Limit 0 returns nothing.
 	Offset, Limit int
+	// Fields are those to return of each entity; nil for all.
+	Fields *query.Projection
+	// Bare is for whoever needs the places of the first item and of the last two
+	// only.
+	Bare bool
+	// Once says that the entities are not likely to be asked for again soon.
+	Once bool
 }
 
 // Item is an entity of a list.
@@ -56,12 +63,54 @@ type Item struct {
 	query.Position
 	// HasValue is false if the entity lacks the field of the order.
 	HasValue bool
-	// Entity is its JSON text.
+	// Entity is its JSON text, or what the request wants of it. It must not be
+	// changed.
 	Entity []byte
 }
 
 // List returns a page of entities.
 func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
+	db, err := r.database.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.list(ctx, db, q)
+}
+
+// Page returns a page of entities and how many there are, whatever the place
+// and the limit, both as of the same time.
+func (r *Reader) Page(ctx context.Context, q Request) (items []Item, total int, err error) {
+	db, err := r.database.DB(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if q.Limit <= 0 {
+		total, err = r.count(ctx, db, q)
+		return nil, total, err
+	}
+	// Keys are looked up before the transaction has one of the connections:
+	// whoever waits for a second one while it has the first waits for ever.
+	if _, err := r.statement(ctx, q); err != nil {
+		return nil, 0, err
+	}
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the catalog: %w", err)
+	}
+	defer func() { err = errors.Join(err, tx.Rollback()) }()
+	if items, err = r.list(ctx, tx, q); err != nil {
+		return nil, 0, err
+	}
+	total, err = r.count(ctx, tx, q)
+	return items, total, err
+}
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func (r *Reader) list(ctx context.Context, db querier, q Request) ([]Item, error) {
 	if q.Limit <= 0 {
 		return nil, nil
 	}
@@ -93,13 +142,16 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 		s.Write(" OFFSET ", sqltext.ID(int64(q.Offset)))
 	}
 	var items []Item
-	err = r.query(ctx, s, func(rows *sql.Rows) error {
+	err = s.each(ctx, db, func(rows *sql.Rows) error {
 		var it Item
 		var value sql.NullString
 		if err := rows.Scan(&it.Ref, &it.Entity, &value); err != nil {
 			return err
 		}
 		it.Value, it.HasValue = value.String, value.Valid
+		if q.Fields != nil {
+			it.Entity = q.Fields.Append(nil, it.Entity)
+		}
 		items = append(items, it)
 		return nil
 	})
@@ -111,18 +163,27 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 
 // Count returns how many entities there are, whatever the place and the limit.
 func (r *Reader) Count(ctx context.Context, q Request) (int, error) {
+	db, err := r.database.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return r.count(ctx, db, q)
+}
+
+func (r *Reader) count(ctx context.Context, db querier, q Request) (int, error) {
 	s, err := r.statement(ctx, q)
 	if err != nil {
 		return 0, err
 	}
 	s.Write("SELECT count(*)")
+	tables := q
 	if q.KeepUnordered {
-		q.Order = nil
+		tables.Order = nil // it leaves nothing out
 	}
-	s.from(q)
+	s.from(tables)
 	s.conditions(q)
 	n := 0
-	err = r.query(ctx, s, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	err = s.each(ctx, db, func(rows *sql.Rows) error { return rows.Scan(&n) })
 	return n, err
 }
 
@@ -229,37 +290,74 @@ const maxAncestors = 10_000
 // Ancestry returns the entity and, behind it, all entities that it descends
 // from, each once; nil if the entity is not there. Only final entities count.
 func (r *Reader) Ancestry(ctx context.Context, ref string) ([]Node, error) {
+	nodes, err := r.Lineage(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return WithEntities(ctx, r, nodes)
+}
+
+// WithEntities gets the entities of nodes, and leaves out those that vanished.
+func WithEntities(ctx context.Context, r interface {
+	ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error)
+}, nodes []Node) ([]Node, error) {
+	if len(nodes) == 0 {
+		return nil, nil
+	}
+	refs := make([]string, len(nodes))
+	for i, n := range nodes {
+		refs[i] = n.Ref
+	}
+	entities, err := r.ByRefs(ctx, refs, nil)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Node, 0, len(nodes))
+	for i, n := range nodes {
+		if entities[i] != nil {
+			out = append(out, Node{Ref: n.Ref, Entity: entities[i], Parents: n.Parents})
+		} else if i == 0 {
+			return nil, nil
+		}
+	}
+	return out, nil
+}
+
+// Lineage returns the nodes of the ancestry of an entity, without the
+// entities; nil if there is no final entity with the ref.
+func (r *Reader) Lineage(ctx context.Context, ref string) ([]Node, error) {
+	s := &statement{Builder: sqltext.New(r.database.Dialect())}
+	s.Write("WITH RECURSIVE line(id) AS (SELECT id FROM entity WHERE final IS NOT NULL AND ref = ", s.Arg(ref),
+		" UNION SELECT p.id FROM line JOIN entity_edge g ON g.target_id = line.id JOIN entity p ON p.id = g.parent_id WHERE p.final IS NOT NULL)",
+		" SELECT e.ref, p.ref FROM (SELECT id FROM line LIMIT ", sqltext.ID(maxAncestors), ") AS l JOIN entity e ON e.id = l.id",
+		" LEFT JOIN entity_edge g ON g.target_id = l.id LEFT JOIN entity p ON p.id = g.parent_id AND p.final IS NOT NULL ORDER BY e.ref, p.ref")
+	parents := map[string][]string{}
+	err := r.query(ctx, s, func(rows *sql.Rows) error {
+		var child string
+		var parent sql.NullString
+		if err := rows.Scan(&child, &parent); err != nil {
+			return err
+		}
+		if _, known := parents[child]; !known {
+			parents[child] = []string{}
+		}
+		if parent.Valid {
+			parents[child] = append(parents[child], parent.String)
+		}
+		return nil
+	})
+	if err != nil || len(parents) == 0 {
+		return nil, err
+	}
 	var out []Node
 	seen := map[string]bool{ref: true}
-	stack := []string{ref}
-	for len(stack) > 0 && len(out) < maxAncestors {
+	for stack := []string{ref}; len(stack) > 0; {
 		current := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		entities, err := r.ByRefs(ctx, []string{current}, nil)
-		if err != nil {
-			return nil, err
-		}
-		if entities[0] == nil {
-			continue // vanished meanwhile
-		}
-		n := Node{Ref: current, Entity: entities[0], Parents: []string{}}
-		s := &statement{Builder: sqltext.New(r.database.Dialect())}
-		s.Write("SELECT p.ref FROM entity e JOIN entity_edge g ON g.target_id = e.id JOIN entity p ON p.id = g.parent_id WHERE p.final IS NOT NULL AND e.ref = ",
-			s.Arg(current), " ORDER BY p.ref")
-		err = r.query(ctx, s, func(rows *sql.Rows) error {
-			var parent string
-			if err := rows.Scan(&parent); err != nil {
-				return err
-			}
-			n.Parents = append(n.Parents, parent)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
+		n := Node{Ref: current, Parents: parents[current]}
 		out = append(out, n)
 		for _, p := range n.Parents {
-			if !seen[p] {
+			if _, kept := parents[p]; kept && !seen[p] {
 				seen[p] = true
 				stack = append(stack, p)
 			}
@@ -403,11 +501,15 @@ func (s *statement) restrict(column string, filter query.Predicate) {
 	s.Write(")")
 }
 
-func (r *Reader) query(ctx context.Context, s *statement, each func(*sql.Rows) error) (err error) {
+func (r *Reader) query(ctx context.Context, s *statement, each func(*sql.Rows) error) error {
 	db, err := r.database.DB(ctx)
 	if err != nil {
 		return err
 	}
+	return s.each(ctx, db, each)
+}
+
+func (s *statement) each(ctx context.Context, db querier, each func(*sql.Rows) error) (err error) {
 	rows, err := db.QueryContext(ctx, s.String(), s.Args()...)
 	if err != nil {
 		return fmt.Errorf("reading the catalog: %w", err)
