@@ -114,6 +114,14 @@ func tryOpen(t *testing.T, db *testdb.Database, config string, more ...backend.F
 	t.Helper()
 	p := &portal{t: t, policy: &policy{}}
 	p.files = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var status int
+		if _, err := fmt.Sscanf(r.URL.Path, "/status/%d.yaml", &status); err == nil {
+			w.WriteHeader(status)
+			return
+		}
+		if r.URL.Path == "/broken.yaml" {
+			panic(http.ErrAbortHandler)
+		}
 		text, ok := p.source.Load(r.URL.Path)
 		if !ok {
 			http.NotFound(w, r)

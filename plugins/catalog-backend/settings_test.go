@@ -10,6 +10,7 @@ import (
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/internal/testdb"
+	unprocessed "github.com/flytower/flytower/plugins/catalog-backend-module-unprocessed"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
@@ -118,17 +119,21 @@ func TestBuiltInProcessorsThatAreOff(t *testing.T) {
 	if a := p.read("/a.yaml", withText, "audio-guide"); a.get("metadata.description") != "Listen!" {
 		t.Errorf("with the processor of placeholders: %s", a.text)
 	}
-	p = opened(t, testdb.NewSQLite(t), "  disableDefaultProcessors: true\n")
-	var status any
-	p.eventually("the location tells that nothing reads it", func() bool {
-		a := p.do(getMethod, "/entities?filter=kind=location", "")
-		status = a.get("0.status.items.0.message")
-		return status != nil
+	p = opened(t, testdb.NewSQLite(t), "  processorOptions: {PlaceholderProcessor: {disabled: true}}\n", unprocessed.Module)
+	p.source.Store("/text.md", "Listen!")
+	p.source.Store("/a.yaml", withText)
+	p.register("/a.yaml")
+	p.eventually("the placeholder is no description", func() bool {
+		return strings.Contains(p.failed(), "description")
 	})
-	if !strings.Contains(fmt.Sprint(status), "No processor was able to handle reading of file:") {
-		t.Errorf("status %v", status)
-	}
+	p = opened(t, testdb.NewSQLite(t), "  disableDefaultProcessors: true\n", unprocessed.Module)
+	p.eventually("nothing reads the location", func() bool {
+		return strings.Contains(p.failed(), "No processor was able to handle reading of file:")
+	})
 }
+
+// failed returns what could not be processed, as text.
+func (p *portal) failed() string { return p.do(getMethod, "/entities/unprocessed/failed", "").text }
 
 func TestYAMLMerge(t *testing.T) {
 	t.Parallel()
