@@ -101,13 +101,24 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		terms := index.New(database(), index.Options{Logger: log(), MaxMemory: inMemory.maxMemory})
 		woken := make(chan struct{}, 1)
-		state := store.New(database(), store.Options{Wake: func() {
+		wake := func() {
 			terms.Wake()
 			select {
 			case woken <- struct{}{}:
 			default: // a wake-up is on its way already
 			}
-		}})
+		}
+		state := store.New(database(), store.Options{Wake: wake})
+		if err := lifecycle().OnStart("listen to other instances", func(context.Context) error {
+			lifecycle().Go("wake-ups", func(ctx context.Context) error {
+				return state.Listen(ctx, wake, func(err error, again time.Duration) {
+					log().WarnContext(ctx, "what other instances of the catalog do is noticed a second later: the connection for that was lost", "error", err, "retryIn", again)
+				})
+			})
+			return nil
+		}); err != nil {
+			return err
+		}
 		problems.open(state)
 		parse := extensions.parser
 		if parse == nil {
@@ -146,6 +157,10 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
+		refusals, err := countRefusals(metrics())
+		if err != nil {
+			return err
+		}
 		orchestrator.Observe = observe.processor
 		if providers, ok := telemetry(); ok && !isNoop(providers.Tracer) {
 			orchestrator.Tracer = providers.Tracer.Tracer("backstage-plugin-catalog-backend")
@@ -153,7 +168,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}, refused: state.Claimed}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
-			Fingerprint: settings.fingerprint(chain, layered), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
+			Fingerprint: settings.fingerprint(chain, layered), Observe: observe.entity, OnStitched: observe.finals,
+			Limits: settings.limits, OnRefused: refusals, OnErrors: announce.errors, OnConflict: announce.conflict,
 		})
 		registered := locations.NewRegistered(database(), state.Invalidate, e.DryRun)
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {

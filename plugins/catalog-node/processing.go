@@ -174,8 +174,19 @@ type EntityProvider interface {
 type ProviderConnection interface {
 	// ApplyFull makes the entities all that the provider has: those that it no
 	// longer yields are taken back, with everything that only they led to.
-	// Nothing changes if the sequence yields an error. Entities that did not
-	// change cost no write.
+	// Entities that did not change cost no write.
+	//
+	// The sequence is ranged over exactly once, in the goroutine of the caller,
+	// before the database is asked for anything: it may read a slow source. What
+	// it yields goes to a temporary file, so any number of entities takes little
+	// memory; an entity must not be changed after it was yielded. Of several
+	// with one ref the last counts. Then everything changes in one transaction,
+	// or nothing: not if the sequence yields an error, nor if an entity is
+	// malformed, nor if the process ends on the way.
+	//
+	// The operator may limit what one mutation takes away, in
+	// catalog.providerOptions: beyond that it fails with an apierr.KindConflict
+	// error, and nothing changes.
 	ApplyFull(ctx context.Context, entities iter.Seq2[DeferredEntity, error]) (MutationReport, error)
 	// ApplyDelta adds (or changes) and removes entities.
 	ApplyDelta(ctx context.Context, d Delta) (MutationReport, error)
