@@ -200,7 +200,8 @@ func TestProvidersThatAreGone(t *testing.T) {
 // An orphan is marked; with the strategy keep that is all.
 func TestOrphansThatAreKept(t *testing.T) {
 	t.Parallel()
-	p := open(t, testdb.NewSQLite(t), "  orphanStrategy: keep\n")
+	o := newObserved()
+	p := open(t, testdb.NewSQLite(t), "  orphanStrategy: keep\n", o.factory())
 	p.read("/a.yaml", guide, "audio-guide")
 	p.source.Store("/a.yaml", strings.Replace(guide, "audio-guide", "other", 1))
 	p.register("/b.yaml")
@@ -219,6 +220,10 @@ func TestOrphansThatAreKept(t *testing.T) {
 		a := p.do(getMethod, "/entities/by-name/component/default/audio-guide", "")
 		decode(t, a.text, &body)
 		return body.Metadata.Annotations["backstage.io/orphan"] == "true"
+	})
+	p.eventually("its new final form was measured", func() bool {
+		got := o.metrics(t)
+		return got["catalog.stitching.queue.delay"] > 0 && got["catalog.stitching.duration{result=changed}"] > 0
 	})
 }
 
