@@ -11,6 +11,7 @@ package catalogbackend
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -139,6 +140,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			annotate:    processors.NewAnnotate(urlReader(), editURL(hosts)),
 		})
 		if err != nil {
+			return err
+		}
+		if err := checkOldConfig(config(), chain, isSet(os.Getenv(skipProcessorsCheck))); err != nil {
 			return err
 		}
 		orchestrator := &engine.Orchestrator{
