@@ -8,7 +8,8 @@
 //
 // Services are decided here, by the restrictions that their token carries.
 // Users, and callers without credentials, are decided by the permission
-// plugin, and are all allowed unless permission.enabled is true. Checks that
+// plugin, without a request if it is in the same process, and are all allowed
+// unless permission.enabled is true. Checks that
 // are the same, of the same caller, and under way at the same time, are asked
 // once. An answer that lacks a decision is an error, never an allowance.
 package permissions
@@ -68,12 +69,15 @@ func ReadOptions(config core.Config) (Options, error) {
 // Factory is the default factory of core.Permissions.
 var Factory = backend.NewServiceFactory(core.Permissions, func(env *backend.FactoryEnv) backend.MakeFunc[core.PermissionsService] {
 	config, plugins := core.RootConfig.From(env), core.PluginClient.From(env)
+	plugin, place := core.PluginMetadata.From(env), core.LocalPermissions.From(env)
 	return func(context.Context) (core.PermissionsService, error) {
 		options, err := ReadOptions(config())
 		if err != nil {
 			return nil, fmt.Errorf("permissions: %w", err)
 		}
-		return New(plugins(), options), nil
+		s := New(plugins(), options)
+		s.local = &local{caller: plugin().ID(), place: place(), here: func() bool { return plugins().Local("permission") }}
+		return s, nil
 	}
 })
 
@@ -81,6 +85,7 @@ var Factory = backend.NewServiceFactory(core.Permissions, func(env *backend.Fact
 type Service struct {
 	options  Options
 	remote   *remote
+	local    *local // may be nil
 	inflight inflight
 }
 
@@ -92,7 +97,7 @@ func New(plugins core.PluginClientService, options Options) *Service {
 // Authorize decides each request, in order.
 func (s *Service) Authorize(ctx context.Context, who core.Credentials, requests ...core.AuthorizeRequest) ([]core.AuthorizeResult, error) {
 	results := make([]core.AuthorizeResult, len(requests))
-	if decide := s.local(who); decide != nil {
+	if decide := s.byToken(who); decide != nil {
 		for i, r := range requests {
 			results[i] = decide(r.Permission)
 		}
@@ -102,7 +107,7 @@ func (s *Service) Authorize(ctx context.Context, who core.Credentials, requests 
 	for i, r := range requests {
 		checks[i] = check{permission: r.Permission, ref: r.ResourceRef}
 	}
-	decisions, err := s.inflight.do(ctx, who, checks, s.remote.ask)
+	decisions, err := s.inflight.do(ctx, who, checks, s.ask)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +119,7 @@ func (s *Service) Authorize(ctx context.Context, who core.Credentials, requests 
 
 // AuthorizeConditional decides each permission as far as possible, in order.
 func (s *Service) AuthorizeConditional(ctx context.Context, who core.Credentials, permissions ...core.Permission) ([]core.Decision, error) {
-	if decide := s.local(who); decide != nil {
+	if decide := s.byToken(who); decide != nil {
 		decisions := make([]core.Decision, len(permissions))
 		for i, p := range permissions {
 			decisions[i].Result = decide(p)
@@ -125,12 +130,20 @@ func (s *Service) AuthorizeConditional(ctx context.Context, who core.Credentials
 	for i, p := range permissions {
 		checks[i] = check{permission: p, conditional: true}
 	}
-	return s.inflight.do(ctx, who, checks, s.remote.ask)
+	return s.inflight.do(ctx, who, checks, s.ask)
 }
 
-// local returns how to decide without the permission plugin, nil if it must
+// ask puts the checks to the permission plugin, wherever it runs.
+func (s *Service) ask(ctx context.Context, who core.Credentials, checks []check) ([]core.Decision, error) {
+	if d, ok := s.local.decider(who); ok {
+		return s.local.ask(ctx, d, who, checks)
+	}
+	return s.remote.ask(ctx, who, checks)
+}
+
+// byToken returns how to decide without the permission plugin, nil if it must
 // be asked.
-func (s *Service) local(who core.Credentials) func(core.Permission) core.AuthorizeResult {
+func (s *Service) byToken(who core.Credentials) func(core.Permission) core.AuthorizeResult {
 	switch {
 	case who.IsService():
 		return func(p core.Permission) core.AuthorizeResult { return ofService(who.Principal.Restrictions, p) }

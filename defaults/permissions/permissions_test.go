@@ -258,6 +258,36 @@ func TestErrorsPassThrough(t *testing.T) {
 	}
 }
 
+// A permission plugin that is down allows nothing, and answers again as soon
+// as it is up.
+func TestUnreachableIsUnavailable(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Items []struct{ ID string } }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		apierr.WriteJSON(w, 200, map[string]any{"items": []any{map[string]any{"id": body.Items[0].ID, "result": "ALLOW"}}})
+	}))
+	defer server.Close()
+	client := &coretest.Client{URLs: map[string]string{"permission": "http://" + server.Listener.Addr().String()}}
+	s := permissions.New(client, permissions.Options{Enabled: true})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Authorize(gone, jane, core.AuthorizeRequest{Permission: create}); !errors.Is(err, context.Canceled) || errors.Is(err, apierr.ServiceUnavailable("")) {
+		t.Errorf("who goes away gets %v", err)
+	}
+	down := &coretest.Client{URLs: map[string]string{"permission": "http://127.0.0.1:1"}}
+	got, err := permissions.New(down, permissions.Options{Enabled: true}).Authorize(t.Context(), jane, core.AuthorizeRequest{Permission: create})
+	if !errors.Is(err, apierr.ServiceUnavailable("")) || got != nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("got %v, %v", got, err)
+	}
+	server.Start()
+	if got, err := s.Authorize(t.Context(), jane, core.AuthorizeRequest{Permission: create}); err != nil || got[0] != core.Allowed {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
 // slow is a permission plugin that answers when it is released.
 type slow struct {
 	coretest.Client

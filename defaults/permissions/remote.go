@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/google/uuid"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 )
 
@@ -65,7 +67,7 @@ func (r *remote) ask(ctx context.Context, who core.Credentials, checks []check) 
 		JSON: map[string]any{"items": requests}, As: who,
 	}, &answer)
 	if err != nil {
-		return nil, fmt.Errorf("asking for permission: %w", err)
+		return nil, unanswered(ctx, err)
 	}
 	byID := make(map[string]wireDecision, len(answer.Items))
 	for _, item := range answer.Items {
@@ -85,6 +87,17 @@ func (r *remote) ask(ctx context.Context, who core.Credentials, checks []check) 
 		}
 	}
 	return decisions, nil
+}
+
+// unanswered is the error where there are no decisions. What the permission
+// plugin says passes through; that it says nothing is told as what it is, as
+// every page of a user depends on it.
+func unanswered(ctx context.Context, err error) error {
+	var answered *apierr.Error
+	if errors.As(err, &answered) || ctx.Err() != nil {
+		return fmt.Errorf("asking for permission: %w", err)
+	}
+	return apierr.Wrap(apierr.KindServiceUnavailable, err, "the permission plugin does not answer, and nothing is allowed until it does")
 }
 
 // requests makes one request per check or, when batched, one per permission
@@ -124,23 +137,32 @@ func distribute(request *wireRequest, item wireDecision, checks []check, decisio
 		if len(item.Result) > 1 {
 			result = item.Result[n]
 		}
-		d := core.Decision{Result: result}
-		switch {
-		case result == core.Allowed || result == core.Denied:
-		case result == core.Conditional && checks[i].conditional:
-			if item.Conditions == nil || item.PluginID == "" || item.ResourceType == "" {
-				return fmt.Errorf("the conditional decision lacks its plugin, resource type or conditions")
-			}
-			if err := item.Conditions.Validate(); err != nil {
-				return fmt.Errorf("the conditional decision is invalid: %w", err)
-			}
-			d.PluginID, d.ResourceType, d.Conditions = item.PluginID, item.ResourceType, item.Conditions
-		case result == core.Conditional:
-			return fmt.Errorf("the decision depends on a resource, and none was named")
-		default:
-			return fmt.Errorf("the decision is %q, want ALLOW or DENY", result)
+		d, err := accept(core.Decision{Result: result, PluginID: item.PluginID, ResourceType: item.ResourceType, Conditions: item.Conditions}, checks[i])
+		if err != nil {
+			return err
 		}
 		decisions[i] = d
 	}
 	return nil
+}
+
+// accept returns the decision without what does not belong to it, or says why
+// it is none on the check.
+func accept(d core.Decision, c check) (core.Decision, error) {
+	switch {
+	case d.Result == core.Allowed || d.Result == core.Denied:
+		return core.Decision{Result: d.Result}, nil
+	case d.Result == core.Conditional && c.conditional:
+		if d.Conditions == nil || d.PluginID == "" || d.ResourceType == "" {
+			return d, fmt.Errorf("the conditional decision lacks its plugin, resource type or conditions")
+		}
+		if err := d.Conditions.Validate(); err != nil {
+			return d, fmt.Errorf("the conditional decision is invalid: %w", err)
+		}
+		return d, nil
+	case d.Result == core.Conditional:
+		return d, fmt.Errorf("the decision depends on a resource, and none was named")
+	default:
+		return d, fmt.Errorf("the decision is %q, want ALLOW or DENY", d.Result)
+	}
 }

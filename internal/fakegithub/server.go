@@ -44,7 +44,8 @@ type Server struct {
 	world     World
 	requests  int
 	queries   map[string]int
-	limit     int // per window
+	reads     map[string]int // of the REST API, by path
+	limit     int            // per window
 	used      int
 	windowEnd time.Time
 	inject    func(n int, r *Request) *Failure
@@ -97,11 +98,12 @@ func FailPagesAbove(size float64) func(int, *Request) *Failure {
 // New starts a server, which ends with the test.
 func New(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, now: time.Now(), queries: map[string]int{}, issued: map[string]time.Time{}, limit: 5000}
+	s := &Server{t: t, now: time.Now(), queries: map[string]int{}, reads: map[string]int{}, issued: map[string]time.Time{}, limit: 5000}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/graphql", s.graphQL)
 	mux.HandleFunc("GET /api/v3/app/installations", s.installations)
 	mux.HandleFunc("POST /api/v3/app/installations/{id}/access_tokens", s.issue)
+	s.rest(mux)
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	s.URL, s.Host = srv.URL, strings.TrimPrefix(srv.URL, "http://")
@@ -230,25 +232,11 @@ func (s *Server) graphQL(w http.ResponseWriter, r *http.Request) {
 	if s.fails(w, r, body.Variables) {
 		return
 	}
-	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if expires, ok := s.issued[token]; token != Token && (!ok || !s.now.Before(expires)) {
+	if !s.knows(r) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	if !s.now.Before(s.windowEnd) {
-		s.used, s.windowEnd = 0, s.now.Add(window)
-	}
-	exhausted := s.used >= s.limit
-	if !exhausted {
-		s.used++
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("X-RateLimit-Limit", strconv.Itoa(s.limit))
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(s.limit-s.used))
-	h.Set("X-RateLimit-Reset", strconv.FormatInt(s.windowEnd.Unix(), 10))
-	h.Set("X-RateLimit-Resource", "graphql")
-	if exhausted {
+	if s.spend(w.Header(), "graphql") {
 		_, _ = w.Write([]byte(SoftLimit.Body))
 		return
 	}
@@ -272,6 +260,30 @@ func (s *Server) graphQL(w http.ResponseWriter, r *http.Request) {
 		answer["data"] = data
 	}
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// knows reports whether the credential of the request is good.
+func (s *Server) knows(r *http.Request) bool {
+	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	expires, ok := s.issued[token]
+	return token == Token || ok && s.now.Before(expires)
+}
+
+// spend counts the request in the window, and reports whether it is over the
+// limit.
+func (s *Server) spend(h http.Header, resource string) (exhausted bool) {
+	if !s.now.Before(s.windowEnd) {
+		s.used, s.windowEnd = 0, s.now.Add(window)
+	}
+	if exhausted = s.used >= s.limit; !exhausted {
+		s.used++
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("X-RateLimit-Limit", strconv.Itoa(s.limit))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(s.limit-s.used))
+	h.Set("X-RateLimit-Reset", strconv.FormatInt(s.windowEnd.Unix(), 10))
+	h.Set("X-RateLimit-Resource", resource)
+	return exhausted
 }
 
 func (s *Server) execute(name, query string, variables map[string]any) (map[string]any, error) {

@@ -13,6 +13,9 @@ type World struct {
 	created      int
 	repositories []*Repository
 	orgs         []*Organization
+
+	// Unindexed makes searches tell that they do not know all files.
+	Unindexed bool
 }
 
 // Repository is a repository. An empty DefaultBranch stays empty: nothing was
@@ -25,6 +28,8 @@ type Repository struct {
 	DefaultBranch  string
 	// Files are the contents of files by "<branch>:<path>".
 	Files map[string]string
+	// Commits are those that can be read by their SHA.
+	Commits []Commit
 
 	id int
 }

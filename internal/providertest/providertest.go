@@ -43,6 +43,9 @@ type Catalog struct {
 	triggered []string
 	refuse    error
 	busy      error
+	told      []catalognode.SCMEvent
+	analyzers []catalognode.LocationAnalyzer
+	contents  map[string]any // what can be registered, by target
 }
 
 // Start starts a backend with a catalog plugin that connects the providers of
@@ -62,11 +65,17 @@ func TryStart(t testing.TB, config string, db *testdb.Database, module backend.F
 	t.Helper()
 	c := &Catalog{
 		providers: map[string]catalognode.EntityProvider{}, entities: map[string]map[string]catalognode.DeferredEntity{},
-		tasks: map[string]core.Task{}, topics: map[string][]core.Subscription{},
+		tasks: map[string]core.Task{}, topics: map[string][]core.Subscription{}, contents: map[string]any{},
 	}
+	told, err := catalognode.NewSCMEvents(catalognode.SCMEventsOptions{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	told.Subscribe("test", c.onSCMEvents)
 	b := backend.New().Add(
 		backend.NewPlugin("catalog", func(env *backend.PluginEnv) backend.InitFunc {
 			catalognode.Processing.Offer(env, processing{c: c})
+			catalognode.Analysis.Offer(env, analysis{c})
 			return c.connect
 		}),
 		module,
@@ -76,6 +85,9 @@ func TryStart(t testing.TB, config string, db *testdb.Database, module backend.F
 		plugin[core.SchedulerService](core.Scheduler, scheduler{c: c}),
 		plugin[core.EventsService](core.Events, events{c}),
 		plugin(core.Database, db.Service),
+		plugin[core.AuthService](core.Auth, identity{}),
+		plugin[catalognode.Client](catalognode.Catalog, client{c: c}),
+		root(catalognode.SCMEvents, told),
 	).Add(more...)
 	t.Cleanup(func() {
 		if err := b.Stop(context.Background()); err != nil {
@@ -133,6 +145,11 @@ func (c *Catalog) Run(ctx context.Context, id string) error {
 // Publish delivers an event to all who subscribed to its topic. The payload
 // is encoded as JSON, unless it is a []byte.
 func (c *Catalog) Publish(ctx context.Context, topic string, payload any) error {
+	return c.PublishWith(ctx, topic, payload, nil)
+}
+
+// PublishWith is Publish with metadata.
+func (c *Catalog) PublishWith(ctx context.Context, topic string, payload any, metadata map[string]any) error {
 	body, raw := payload.([]byte)
 	if !raw {
 		var err error
@@ -144,7 +161,7 @@ func (c *Catalog) Publish(ctx context.Context, topic string, payload any) error 
 	to := slices.Clone(c.topics[topic])
 	c.mu.Unlock()
 	for _, s := range to {
-		if err := s.OnEvent(ctx, core.Event{Topic: topic, Payload: body}); err != nil {
+		if err := s.OnEvent(ctx, core.Event{Topic: topic, Payload: body, Metadata: metadata}); err != nil {
 			return err
 		}
 	}

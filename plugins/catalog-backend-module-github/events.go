@@ -11,6 +11,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
@@ -36,14 +37,24 @@ type webhook struct {
 		Topics        []string
 		DefaultBranch string `json:"default_branch"`
 	}
-	Commits []struct{ Added, Modified, Removed []string }
-	Changes struct {
+	Commits []pushedCommit
+	// Compare is the page that shows the push. Deleted says that it deleted the
+	// branch, Forced that it replaced commits.
+	Compare         string
+	Deleted, Forced bool
+	Changes         struct {
 		Repository struct{ Name struct{ From string } }
 		Owner      struct {
 			From struct{ User, Organization struct{ Login string } }
 		}
 		DefaultBranch struct{ From string } `json:"default_branch"`
 	}
+}
+
+// pushedCommit is a commit in the webhook of a push.
+type pushedCommit struct {
+	ID, URL                  string
+	Added, Modified, Removed []string
 }
 
 // repository returns the repository that the webhook is about.
@@ -99,6 +110,12 @@ func (p *provider) onPush(ctx context.Context, w *webhook, r repository) error {
 	if ours, err := p.concerns(ctx, r.owner); err != nil || !ours {
 		return err
 	}
+	if w.Forced || len(w.Commits) >= maxPushCommits {
+		// The commits that the webhook names are not all that changed.
+		if err := p.runSoon(ctx); err != nil {
+			return err
+		}
+	}
 	f := p.pushed(w)
 	if len(f.added)+len(f.removed)+len(f.modified) == 0 {
 		return nil
@@ -135,6 +152,16 @@ func (p *provider) onPush(ctx context.Context, w *webhook, r repository) error {
 		return err
 	}
 	return p.sink.Load().Refresh(ctx, keys...)
+}
+
+// runSoon triggers a full run.
+func (p *provider) runSoon(ctx context.Context) error {
+	err := p.scheduler.Trigger(ctx, p.taskID())
+	if apierr.KindOf(err) == apierr.KindConflict {
+		p.log.InfoContext(ctx, "a full run was wanted while one runs; the next one has what this one misses", "provider", p.ProviderName())
+		return nil
+	}
+	return err
 }
 
 // files are the catalog files that a push changed.
@@ -201,24 +228,32 @@ func (p *provider) onRepository(ctx context.Context, w *webhook, r repository) e
 		if from := w.Changes.DefaultBranch.From; from != "" {
 			before.defaultBranch = from
 		}
-	case "renamed":
-		if from := w.Changes.Repository.Name.From; from != "" {
-			before.name = from
-			before.url = replaceLast(r.url, r.name, from)
-		}
-	case "transferred":
-		from := w.Changes.Owner.From.Organization.Login
-		if from == "" {
-			from = w.Changes.Owner.From.User.Login
-		}
-		if from != "" {
-			before.owner = from
-			before.url = replaceLast(strings.TrimSuffix(r.url, "/"+r.name), r.owner, from) + "/" + r.name
-		}
+	case "renamed", "transferred":
+		before = w.before(r)
 	default:
 		return nil // nothing to read in it yet, or nothing that counts
 	}
 	return p.replace(ctx, before, r)
+}
+
+// before returns what a repository that was renamed or transferred was before.
+func (w *webhook) before(r repository) repository {
+	if name := w.Changes.Repository.Name.From; w.Action == "renamed" && name != "" {
+		before := r
+		before.name, before.url = name, replaceLast(r.url, r.name, name)
+		return before
+	}
+	owner := w.Changes.Owner.From.Organization.Login
+	if owner == "" {
+		owner = w.Changes.Owner.From.User.Login
+	}
+	if w.Action != "transferred" || owner == "" {
+		return r
+	}
+	before := r
+	before.owner = owner
+	before.url = replaceLast(strings.TrimSuffix(r.url, "/"+r.name), r.owner, owner) + "/" + r.name
+	return before
 }
 
 // replace takes back the location of the repository as it was, unless that is

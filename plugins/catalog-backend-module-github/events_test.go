@@ -2,10 +2,12 @@ package catalogmodulegithub_test
 
 import (
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/internal/fakegithub"
 	"github.com/flytower/flytower/internal/providertest"
 )
@@ -111,6 +113,32 @@ func TestPush(t *testing.T) {
 				t.Errorf("refreshed (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// A push that does not name all that changed leads to a full run.
+func TestPushesThatNameTooLittle(t *testing.T) {
+	t.Parallel()
+	gh := fakegithub.New(t)
+	repos(gh, 1)
+	c := start(t, gh, config(gh, ""))
+	mustRun(t, c)
+	for label, body := range map[string]map[string]any{
+		"forced":           {"forced": true, "commits": []any{}},
+		"too many commits": {"commits": slices.Repeat([]any{commit(nil, nil, nil)}, 2048)},
+	} {
+		body["ref"], body["repository"] = "refs/heads/main", payload(gh, "r000", nil)
+		publish(t, c, "github.push", body)
+		if d := cmp.Diff(list{refresh}, c.TakeTriggered()); d != "" {
+			t.Errorf("%s: triggered (-want +got):\n%s", label, d)
+		}
+	}
+	c.Busy(apierr.Conflict("it runs"))
+	body := map[string]any{"ref": "refs/heads/main", "forced": true, "repository": payload(gh, "r000", nil)}
+	publish(t, c, "github.push", body)
+	c.Busy(apierr.ServiceUnavailable("broken"))
+	if err := c.Publish(t.Context(), "github.push", body); err == nil {
+		t.Error("a trigger that failed is not reported")
 	}
 }
 

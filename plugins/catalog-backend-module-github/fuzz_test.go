@@ -38,7 +38,7 @@ func FuzzWebhook(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, topic := range []string{"github.push", "github.repository"} {
+		for _, topic := range []string{"github.push", "github.repository", "github"} {
 			_ = c.Publish(t.Context(), topic, body) // malformed ones are errors
 		}
 		for _, target := range c.Targets(name) {

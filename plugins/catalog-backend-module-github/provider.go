@@ -29,6 +29,8 @@ type provider struct {
 // ProviderName implements [catalognode.EntityProvider].
 func (p *provider) ProviderName() string { return p.providerName() }
 
+func (p *provider) taskID() string { return p.ProviderName() + ":refresh" }
+
 // Connect begins to list the repositories, and to listen to webhooks.
 func (p *provider) Connect(ctx context.Context, c catalognode.ProviderConnection) error {
 	sink, err := ingest.New(ctx, ingest.Options{
@@ -44,7 +46,7 @@ func (p *provider) Connect(ctx context.Context, c catalognode.ProviderConnection
 		return err
 	}
 	return p.scheduler.Schedule(ctx, core.Task{
-		ID: p.ProviderName() + ":refresh", Schedule: p.schedule,
+		ID: p.taskID(), Schedule: p.schedule,
 		Run: func(ctx context.Context, _ core.TaskRun) error { return p.refresh(ctx) },
 	})
 }

@@ -23,6 +23,7 @@ type extensions struct {
 	parser        catalognode.DataParser
 	analyzers     []catalognode.LocationAnalyzer
 	models        []catalognode.ModelSource
+	analysis      catalognode.AnalyzerFactory
 }
 
 func newExtensions() *extensions {
@@ -102,6 +103,16 @@ func (x *extensions) AddModelSource(s ...catalognode.ModelSource) error {
 
 func (x *extensions) AddLocationAnalyzer(a ...catalognode.LocationAnalyzer) error {
 	return x.change(func() error { x.analyzers = append(x.analyzers, a...); return nil })
+}
+
+func (x *extensions) SetLocationAnalyzer(f catalognode.AnalyzerFactory) error {
+	return x.change(func() error {
+		if x.analysis != nil {
+			return apierr.Conflict("the analyzer of locations was set already; only one module can")
+		}
+		x.analysis = f
+		return nil
+	})
 }
 
 var (

@@ -2,8 +2,11 @@ package catalogbackend
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/flytower/flytower/apierr"
@@ -35,36 +38,52 @@ func editURL(hosts *integration.Hosts) processors.EditURL {
 	}
 }
 
-// analyzer looks at locations that users may want to register. It implements
-// api.Analyzer.
-type analyzer struct {
+// newAnalyzer returns what analyzes locations: what a module set, or the
+// default.
+func (x *extensions) newAnalyzer(hosts *integration.Hosts) (analysisAPI, error) {
+	if x.analysis == nil {
+		return analysisAPI{defaultAnalyzer{hosts, x.analyzers}}, nil
+	}
+	a, err := x.analysis(slices.Clone(x.analyzers))
+	if err == nil && a == nil {
+		err = errors.New("the factory returned nothing")
+	}
+	if err != nil {
+		return analysisAPI{}, fmt.Errorf("the analyzer of locations that a module set: %w", err)
+	}
+	return analysisAPI{a}, nil
+}
+
+// analysisAPI gives an analysis the shape that it has on the wire. It
+// implements api.Analyzer.
+type analysisAPI struct{ analyzer catalognode.Analyzer }
+
+// Analyze implements api.Analyzer.
+func (a analysisAPI) Analyze(ctx context.Context, target, filename string) (any, error) {
+	out, err := a.analyzer.Analyze(ctx, target, filename)
+	if err != nil {
+		return nil, err
+	}
+	if out.Existing == nil {
+		out.Existing = []catalognode.AnalyzedEntity{}
+	}
+	if out.Generated == nil {
+		out.Generated = []catalognode.GeneratedEntity{}
+	}
+	for i := range out.Generated {
+		if out.Generated[i].Fields == nil {
+			out.Generated[i].Fields = []map[string]any{}
+		}
+	}
+	return out, nil
+}
+
+// defaultAnalyzer asks the first analyzer that knows the host for the catalog
+// files that are there, and drafts an entity where there are none. It
+// implements [catalognode.Analyzer].
+type defaultAnalyzer struct {
 	hosts *integration.Hosts
-	more  []catalognode.LocationAnalyzer
-}
-
-func newAnalyzer(hosts *integration.Hosts, more []catalognode.LocationAnalyzer) *analyzer {
-	return &analyzer{hosts, more}
-}
-
-type analysis struct {
-	Existing []existingFile    `json:"existingEntityFiles"`
-	Generate []generatedEntity `json:"generateEntities"`
-}
-
-type existingFile struct {
-	Location     location             `json:"location"`
-	IsRegistered bool                 `json:"isRegistered"`
-	Entity       catalogcommon.Entity `json:"entity"`
-}
-
-type location struct {
-	Type   string `json:"type"`
-	Target string `json:"target"`
-}
-
-type generatedEntity struct {
-	Entity catalogcommon.Entity `json:"entity"`
-	Fields []any                `json:"fields"`
+	added []catalognode.LocationAnalyzer
 }
 
 // slugAnnotations are the annotations by which entities name the repository
@@ -77,29 +96,25 @@ var slugAnnotations = map[integration.Kind]string{
 	integration.KindBitbucketServer: "bitbucket.org/project-slug",
 }
 
-// Analyze returns the catalog files that are at the target, or a draft of an
-// entity to put there.
-func (a *analyzer) Analyze(ctx context.Context, target, filename string) (any, error) {
+// Analyze implements [catalognode.Analyzer].
+func (a defaultAnalyzer) Analyze(ctx context.Context, target, filename string) (out catalognode.LocationAnalysis, err error) {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme == "" || u.Host == "" {
-		return nil, apierr.Input("The given location.target is not a URL")
+		return out, apierr.Input("The given location.target is not a URL")
 	}
-	out := analysis{Existing: []existingFile{}, Generate: []generatedEntity{}}
-	for _, more := range a.more {
-		if !more.Supports(target) {
-			continue
-		}
-		files, err := more.Existing(ctx, target, filename)
+	if i := slices.IndexFunc(a.added, func(l catalognode.LocationAnalyzer) bool { return l.Supports(target) }); i >= 0 {
+		files, err := a.added[i].Existing(ctx, target, filename)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		for _, f := range files {
-			out.Existing = append(out.Existing, existingFile{location{f.Location.Type, f.Location.Target}, f.IsRegistered, f.Entity})
+			e := catalognode.AnalyzedEntity{IsRegistered: f.IsRegistered, Entity: f.Entity}
+			e.Location.Type, e.Location.Target = f.Location.Type, f.Location.Target
+			out.Existing = append(out.Existing, e)
 		}
 		if len(files) > 0 {
 			return out, nil
 		}
-		break
 	}
 	metadata := map[string]any{"name": path.Base(strings.TrimSuffix(u.Path, "/"))}
 	if l, err := a.hosts.Parse(target); err == nil {
@@ -108,11 +123,11 @@ func (a *analyzer) Analyze(ctx context.Context, target, filename string) (any, e
 			metadata["annotations"] = map[string]any{name: l.FullName()}
 		}
 	}
-	out.Generate = append(out.Generate, generatedEntity{Fields: []any{}, Entity: catalogcommon.Entity{
-		"apiVersion": "backstage.io/v1alpha1",
+	out.Generated = []catalognode.GeneratedEntity{{Entity: catalogcommon.Entity{
+		"apiVersion": catalogcommon.APIVersionV1alpha1,
 		"kind":       "Component",
 		"metadata":   metadata,
 		"spec":       map[string]any{"type": "other", "lifecycle": "unknown"},
-	}})
+	}}}
 	return out, nil
 }

@@ -18,8 +18,8 @@ import (
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
 
-// shelf is a module with a provider of fixed entities.
-func shelf(t *testing.T, texts ...string) backend.Feature {
+// modelShelf is a module with a provider of fixed entities.
+func modelShelf(t *testing.T, texts ...string) backend.Feature {
 	t.Helper()
 	p := fixed{}
 	for _, text := range texts {
@@ -63,7 +63,7 @@ func TestModelLayers(t *testing.T) {
 		model.UpdateRelationPair(model.RelationPairUpdate{FromKinds: []string{"Robot"}, ToKinds: []string{"Group"}, Forward: "ownedBy", Reverse: new("ownerOf")}),
 		[]model.Op{model.UpdateKindVersion{Kind: "Component", Name: "v1alpha1", Schema: model.MustParseSchema([]byte(`{"properties":{"spec":{"properties":{"type":{"enum":["service"]}}}}}`))}},
 	)}
-	srv := backendtest.Start(t, catalogbackend.Plugin, catalognode.ProvideStaticModel(robots), backendtest.Silent(), backendtest.YAML("catalog: {processingInterval: {seconds: 1}}"), shelf(t,
+	srv := backendtest.Start(t, catalogbackend.Plugin, catalognode.ProvideStaticModel(robots), backendtest.Silent(), backendtest.YAML("catalog: {processingInterval: {seconds: 1}}"), modelShelf(t,
 		`{"apiVersion":"acme.example/v1","kind":"Robot","metadata":{"name":"r","namespace":"lab"},"spec":{"legs":2,"owner":"makers","master":"ann","friends":{"best":["user:bob","robot:zed"]}}}`,
 		`{"apiVersion":"acme.example/v1","kind":"Robot","metadata":{"name":"legless"},"spec":{}}`,
 		`{"apiVersion":"acme.example/v2","kind":"Robot","metadata":{"name":"new"},"spec":{"legs":2}}`,

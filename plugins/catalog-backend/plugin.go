@@ -13,6 +13,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
@@ -58,6 +62,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		published     = core.ActionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
 		scmEvents     = catalognode.SCMEvents.From(env)
+		telemetry     = core.Telemetry.Optional(env)
 	)
 	extensions := newExtensions()
 	catalognode.Processing.Offer(env, extensions)
@@ -137,10 +142,14 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}}
+		orchestrator.Observe = observe.processor
+		if providers, ok := telemetry(); ok && !isNoop(providers.Tracer) {
+			orchestrator.Tracer = providers.Tracer.Tracer("backstage-plugin-catalog-backend")
+		}
+		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}, refused: state.Claimed}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
-			Fingerprint: settings.fingerprint(chain, layered), Observe: observe, OnErrors: announce.errors, OnConflict: announce.conflict,
+			Fingerprint: settings.fingerprint(chain, layered), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
 		})
 		registered := locations.NewRegistered(database(), state.Invalidate, e.DryRun)
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
@@ -174,11 +183,19 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 				return err
 			}
 		}
+		has := &content{reader: reader, locations: registered.Count, relations: state.Relations, now: time.Now}
+		if err := has.observe(metrics()); err != nil {
+			return err
+		}
 		if err := permissions.Register(authorization(), reader); err != nil {
 			return err
 		}
+		analysis, err := extensions.newAnalyzer(hosts)
+		if err != nil {
+			return err
+		}
 		handler := &api.Handler{
-			Read: reader, Engine: e, Locations: registered, Analyzer: newAnalyzer(hosts, extensions.analyzers),
+			Read: reader, Engine: e, Locations: registered, Analyzer: analysis,
 			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Auditor: auditor(),
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
@@ -240,4 +257,10 @@ func processorChain(s settings, x *extensions, parts chainParts) ([]catalognode.
 		}
 	})
 	return chain, nil
+}
+
+// isNoop reports whether spans go nowhere, so that none need be made.
+func isNoop(p trace.TracerProvider) bool {
+	_, off := p.(tracenoop.TracerProvider)
+	return off
 }

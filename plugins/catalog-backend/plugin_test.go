@@ -97,7 +97,20 @@ type portal struct {
 	source  sync.Map         // path to text
 }
 
-func open(t *testing.T, db *testdb.Database, config string) *portal {
+// open starts a backend and waits until its catalog has the entities.
+func open(t *testing.T, db *testdb.Database, config string, more ...backend.Feature) *portal {
+	t.Helper()
+	p, err := tryOpen(t, db, config, more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("the entities are there", func() bool {
+		return p.do("GET", "/entities/by-query?limit=0", "").get("totalItems") == 4.0
+	})
+	return p
+}
+
+func tryOpen(t *testing.T, db *testdb.Database, config string, more ...backend.Feature) (*portal, error) {
 	t.Helper()
 	p := &portal{t: t, policy: &policy{}}
 	p.files = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -136,9 +149,8 @@ catalog:
 			return func(context.Context) (core.DatabaseService, error) { return db.Service, nil }
 		}),
 	)
-	if err := b.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b.Add(more...)
+	err := b.Start(t.Context())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -146,16 +158,16 @@ catalog:
 			t.Errorf("stopping: %v", err)
 		}
 	})
+	if err != nil {
+		return nil, err
+	}
 	server, err := backend.Get(b, core.RootHTTPRouter)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.backend = b
 	p.url = "http://" + server.Addr().String() + "/api/catalog"
-	p.eventually("the entities are there", func() bool {
-		return p.do("GET", "/entities/by-query?limit=0", "").get("totalItems") == 4.0
-	})
-	return p
+	return p, nil
 }
 
 func (p *portal) eventually(what string, holds func() bool) {

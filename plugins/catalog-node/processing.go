@@ -256,7 +256,23 @@ type DataParser func(ctx context.Context, data []byte, location catalogcommon.Lo
 // AnalysisExtensionPoint adds knowledge of source hosts to the analysis of
 // locations that users want to register.
 type AnalysisExtensionPoint interface {
+	// AddLocationAnalyzer adds analyzers of source hosts. The first one that
+	// supports a URL is asked.
 	AddLocationAnalyzer(a ...LocationAnalyzer) error
+	// SetLocationAnalyzer replaces the analysis as a whole, once. The factory is
+	// called with all added analyzers when the plugin starts.
+	SetLocationAnalyzer(f AnalyzerFactory) error
+}
+
+// AnalyzerFactory makes what analyzes locations, of the analyzers that modules
+// added.
+type AnalyzerFactory func(added []LocationAnalyzer) (Analyzer, error)
+
+// Analyzer tells what is at a URL that a user may want to register.
+type Analyzer interface {
+	// Analyze returns the entities in catalog files at the URL, or drafts of
+	// entities. filename may be empty; target is as the user wrote it.
+	Analyze(ctx context.Context, target, filename string) (LocationAnalysis, error)
 }
 
 // Analysis is the extension point of [AnalysisExtensionPoint].

@@ -70,6 +70,9 @@ type explanation struct {
 	Roles               []string        `json:"roles"`
 	Permission          core.Permission `json:"permission"`
 	ResourceRef         string          `json:"resourceRef,omitempty"`
+	// ResourceExists says whether there is such a resource, if one was named
+	// and conditions decide. One that is not there is denied.
+	ResourceExists *bool `json:"resourceExists,omitempty"`
 	// Result is the decision, for the resource if one was named.
 	Result core.AuthorizeResult `json:"result"`
 	// Conditions are those of a conditional decision.
@@ -210,7 +213,9 @@ func (e *explainer) apply(ctx context.Context, d core.Decision, out *explanation
 		ResourceType string                   `json:"resourceType"`
 		Conditions   *core.PermissionCriteria `json:"conditions"`
 	}
-	items := []item{{"decision", out.ResourceRef, d.ResourceType, d.Conditions}}
+	// What is not there meets neither the conditions nor their opposite.
+	opposite := &core.PermissionCriteria{Not: d.Conditions}
+	items := []item{{"decision", out.ResourceRef, d.ResourceType, d.Conditions}, {"opposite", out.ResourceRef, d.ResourceType, opposite}}
 	var of []int
 	for i, r := range out.Rules {
 		if r.Conditions != nil {
@@ -231,8 +236,12 @@ func (e *explainer) apply(ctx context.Context, d core.Decision, out *explanation
 		return apierr.Forward(err, "the plugin "+d.PluginID+" did not apply the conditions")
 	}
 	out.Result = answer.Items[0].Result
+	exists := out.Result == core.Allowed || answer.Items[1].Result == core.Allowed
+	if out.ResourceExists = &exists; !exists {
+		return nil
+	}
 	for n, i := range of {
-		holds := answer.Items[n+1].Result == core.Allowed
+		holds := answer.Items[n+2].Result == core.Allowed
 		out.Rules[i].Holds = &holds
 	}
 	return nil

@@ -33,8 +33,15 @@ const (
 	lastPause  = time.Minute
 )
 
-// run checks the policy whenever it is new, until ctx ends.
+// run checks the policy whenever it is new, until ctx ends. It begins after a
+// while: plugins elsewhere verify who asks by asking here for keys, and the
+// way to a backend that starts may not be open yet.
 func (v *verifier) run(ctx context.Context, p *policy) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(firstPause):
+	}
 	for {
 		left := p.set.Load().Leaves()
 		for pause := firstPause; ; pause = min(2*pause, lastPause) {

@@ -3,6 +3,7 @@ package permissionbackend
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
@@ -41,15 +42,55 @@ func (h *handler) authorize(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	}
-	record := h.auditor.Begin(r.Context(), core.AuditEvent{ID: "authorize", Severity: core.SeverityLow, Request: r})
-	answer, err := h.answer(r.Context(), who, items)
+	answer, err := h.audited(r.Context(), who, items, r)
 	if err != nil {
-		record.Fail(r.Context(), err, nil)
 		return err
 	}
-	record.Success(r.Context(), map[string]any{"decisions": summary(items, answer)})
 	apierr.WriteJSON(w, http.StatusOK, map[string]any{"items": answer})
 	return nil
+}
+
+// audited answers, and records what was decided. r is nil for plugins of this
+// process.
+func (h *handler) audited(ctx context.Context, who core.Credentials, items []item, r *http.Request) ([]answerItem, error) {
+	e := core.AuditEvent{ID: "authorize", Severity: core.SeverityLow, Request: r}
+	if r == nil {
+		e.Meta = map[string]any{"user": who.Principal.UserEntityRef, "through": who.Principal.Actor}
+	}
+	record := h.auditor.Begin(ctx, e)
+	answer, err := h.answer(ctx, who, items)
+	if err != nil {
+		record.Fail(ctx, err, nil)
+		return nil, err
+	}
+	record.Success(ctx, map[string]any{"decisions": summary(items, answer)})
+	return answer, nil
+}
+
+// DecideFor implements [core.PermissionDecider] for the plugins of this
+// process.
+func (h *handler) DecideFor(ctx context.Context, user core.Credentials, requests []core.AuthorizeRequest) ([]core.Decision, error) {
+	items := make([]item, len(requests))
+	for i, r := range requests {
+		items[i] = item{id: strconv.Itoa(i), permission: r.Permission}
+		if r.ResourceRef != "" && r.Permission.ResourceType != "" {
+			items[i].refs = refs{list: []string{r.ResourceRef}, present: true}
+		}
+		// A permission is one on resources if it has a type of them.
+		if items[i].permission.Type = typeBasic; r.Permission.ResourceType != "" {
+			items[i].permission.Type = typeResource
+		}
+	}
+	answer, err := h.audited(ctx, user, items, nil)
+	if err != nil {
+		return nil, err
+	}
+	decisions := make([]core.Decision, len(answer))
+	for i, a := range answer {
+		result, _ := a.Result.(core.AuthorizeResult) // no item has a list of refs
+		decisions[i] = core.Decision{Result: result, PluginID: a.PluginID, ResourceType: a.ResourceType, Conditions: a.Conditions}
+	}
+	return decisions, nil
 }
 
 func (h *handler) answer(ctx context.Context, who core.Credentials, items []item) ([]answerItem, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -250,7 +251,8 @@ func TestThePolicyIsAskedOncePerPermission(t *testing.T) {
 		}))
 	var all []string
 	for i := range 50 {
-		all = append(all, item(fmt.Sprint(i), "by:austen", fmt.Sprintf(`"book%d"`, i)), item(fmt.Sprint(i), "by:joyce", `"ulysses"`), item(fmt.Sprint(i), "allow", ""))
+		id := strconv.Itoa(i)
+		all = append(all, item(id, "by:austen", `"book`+id+`"`), item(id, "by:joyce", `"ulysses"`), item(id, "allow", ""))
 	}
 	srv.Client(t).As(backendtest.User("")).Post("/api/permission/authorize", items(all...)).Expect(200)
 	if diff := cmp.Diff(map[string]int{"by:austen": 1, "by:joyce": 1, "allow": 1}, asked.take()); diff != "" {

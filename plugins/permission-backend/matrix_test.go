@@ -48,15 +48,21 @@ type ruling struct {
 	decide     func(user *permissionnode.User) core.Decision
 }
 
-func newPortal(t *testing.T) *portal {
+// newPortal starts one, with more components that the guest owns.
+func newPortal(t testing.TB, more ...string) *portal {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "entities.yaml")
-	text := "{apiVersion: backstage.io/v1alpha1, kind: User, metadata: {name: guest, namespace: development}, spec: {memberOf: [guests]}}\n---\n" +
-		"{apiVersion: backstage.io/v1alpha1, kind: Group, metadata: {name: guests, namespace: development}, spec: {type: team, children: []}}\n"
-	for name, owner := range map[string]string{"mine": "group:development/guests", "other": "group:default/others"} {
-		text += fmt.Sprintf("---\n{apiVersion: backstage.io/v1alpha1, kind: Component, metadata: {name: %s}, spec: {type: service, lifecycle: production, owner: %q}}\n", name, owner)
+	var text strings.Builder
+	text.WriteString("{apiVersion: backstage.io/v1alpha1, kind: User, metadata: {name: guest, namespace: development}, spec: {memberOf: [guests]}}\n---\n" +
+		"{apiVersion: backstage.io/v1alpha1, kind: Group, metadata: {name: guests, namespace: development}, spec: {type: team, children: []}}\n")
+	owners := map[string]string{"mine": "group:development/guests", "other": "group:default/others"}
+	for _, name := range more {
+		owners[name] = "group:development/guests"
 	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	for name, owner := range owners {
+		fmt.Fprintf(&text, "---\n{apiVersion: backstage.io/v1alpha1, kind: Component, metadata: {name: %s}, spec: {type: service, lifecycle: production, owner: %q}}\n", name, owner)
+	}
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &portal{}
@@ -89,7 +95,7 @@ func newPortal(t *testing.T) *portal {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		var page struct{ TotalItems int }
 		decode(t, full.Get("/api/catalog/entities/by-query?limit=0&filter=kind=component").Expect(200).Body, &page)
-		if page.TotalItems == 2 {
+		if page.TotalItems == len(owners) {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -159,11 +165,11 @@ func byRefs(t *testing.T, _ *portal, c backendtest.Client) string {
 	}
 	var answer struct{ Items []*struct{} }
 	decode(t, r.Body, &answer)
-	out := ""
+	var out []string
 	for _, e := range answer.Items {
-		out += map[bool]string{true: "yes ", false: "no "}[e != nil]
+		out = append(out, map[bool]string{true: "yes", false: "no"}[e != nil])
 	}
-	return strings.TrimSpace(out)
+	return strings.Join(out, " ")
 }
 
 // uses are those of the catalog. A decision on a basic permission cannot be

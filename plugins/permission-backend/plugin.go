@@ -68,6 +68,7 @@ func (o options) declare(env *backend.PluginEnv) backend.InitFunc {
 		userInfo  = core.UserInfos.From(env)
 		plugins   = core.PluginClient.From(env)
 		auditor   = core.Auditor.From(env)
+		place     = core.LocalPermissions.From(env)
 	)
 	policies := &registry{}
 	permissionnode.Policies.Offer(env, policies)
@@ -97,6 +98,13 @@ func (o options) declare(env *backend.PluginEnv) backend.InitFunc {
 			apierr.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 		})
 		router().HandleErr("POST /authorize", h.authorize)
+
+		// From now on, plugins of this process ask without a request, until the
+		// plugin stops. Earlier, their requests wait for it.
+		if err := lifecycle().OnStop("decide no more for plugins of this process", func(context.Context) error { place().Set(nil); return nil }); err != nil {
+			return err
+		}
+		place().Set(h)
 		return nil
 	}
 }

@@ -489,7 +489,7 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if err := onlyMembers(body, "entityRef", "authorizationToken"); err != nil {
+		if err := onlyMembers("request/body", body, "entityRef", "authorizationToken"); err != nil {
 			return err
 		}
 		text, err := mustMember[string](body, "entityRef", "string")

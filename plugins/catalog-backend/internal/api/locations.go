@@ -386,7 +386,7 @@ func (h *Handler) analyze(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if err := onlyMembers(location, "type", "target"); err != nil {
+		if err := onlyMembers("request/body/location", location, "type", "target"); err != nil {
 			return err
 		}
 		if _, err := mustMember[string](location, "type", "string"); err != nil {

@@ -185,11 +185,12 @@ func stringsMember(body map[string]any, name string) (out []string, ok bool, err
 	return out, true, nil
 }
 
-// onlyMembers refuses members that are not named.
-func onlyMembers(body map[string]any, names ...string) error {
+// onlyMembers refuses members that are not named. at is the place in the
+// request.
+func onlyMembers(at string, body map[string]any, names ...string) error {
 	for k := range body {
 		if !slices.Contains(names, k) {
-			return apierr.Input("request/body must NOT have additional properties")
+			return apierr.Input("%s must NOT have additional properties", at)
 		}
 	}
 	return nil

@@ -43,6 +43,9 @@ type Config struct {
 	// Observe, if not nil, is told about each processed entity: unchanged,
 	// errors, changed or failed.
 	Observe func(ctx context.Context, result string, took, waited time.Duration)
+	// OnStitched, if not nil, is told about final forms that were built, and
+	// how long that took; 0 where it was a part of storing what was processed.
+	OnStitched func(ctx context.Context, done store.Stitched, took time.Duration, err error)
 }
 
 // Engine processes what is due.
@@ -155,6 +158,7 @@ func (p *pipeline) claim(ctx context.Context) {
 			if len(work) == 0 {
 				break
 			}
+			p.e.claimed(ctx, len(work))
 			for _, w := range p.admit(work) {
 				p.work <- w // has room for a batch
 			}
@@ -227,12 +231,16 @@ func (p *pipeline) saveBatch(ctx context.Context, rs []store.Result) {
 		return
 	case err != nil:
 		if ctx.Err() == nil {
+			if p.e.c.Observe != nil {
+				p.e.c.Observe(ctx, "failed", 0, rs[0].Work.Waited)
+			}
 			p.e.c.Logger.ErrorContext(ctx, "storing a processed entity failed; it will be tried again", "entity", rs[0].Work.Ref, "error", err)
 		}
 		if err := p.e.c.Store.Postpone(context.WithoutCancel(ctx), rs[0].Work.ID, renewal); err != nil {
 			p.e.c.Logger.WarnContext(ctx, "postponing an entity failed", "entity", rs[0].Work.Ref, "error", err)
 		}
 	}
+	p.e.stitched(ctx, saved.Stitched, 0, nil)
 	p.mu.Lock()
 	for _, r := range rs {
 		delete(p.inFlight, r.Work.ID)
@@ -271,7 +279,9 @@ func (e *Engine) stitch(ctx context.Context) {
 		case <-ticker.C:
 		}
 		for ctx.Err() == nil {
-			n, _, err := e.c.Store.Stitch(ctx, batch)
+			began := time.Now()
+			n, done, err := e.c.Store.Stitch(ctx, batch)
+			e.stitched(ctx, done, time.Since(began), err)
 			if err != nil && ctx.Err() == nil {
 				e.c.Logger.WarnContext(ctx, "building final entities failed; trying again", "error", err)
 			}

@@ -15,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/flytower/flytower/apierr"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
@@ -39,6 +42,8 @@ type Orchestrator struct {
 	Guard func(ctx context.Context, what string, fn func(context.Context) error) error
 	// Observe, if not nil, is told how long a processor took.
 	Observe func(ctx context.Context, processor string, took time.Duration, err error)
+	// Tracer, if not nil, gets spans of runs, stages and steps.
+	Tracer trace.Tracer
 }
 
 // Deferred is an entity that processing another one led to.
@@ -64,7 +69,11 @@ type Outcome struct {
 // Process runs the stages of processing.
 func (o *Orchestrator) Process(ctx context.Context, entity catalogcommon.Entity, cache cacheState) Outcome {
 	r := &run{o: o, emitted: &collector{}, cache: newCache(cache)}
-	final, err := r.stages(ctx, entity)
+	var final catalogcommon.Entity
+	err := inSpan(ctx, o.Tracer, "ProcessingRun", func() []attribute.KeyValue { return entityAttributes(entity) }, func(ctx context.Context) (err error) {
+		final, err = r.stages(ctx, entity)
+		return err
+	})
 	found := r.emitted.close()
 	out := Outcome{
 		Entity: final, Errors: found.errors, Deferred: found.deferred, Relations: found.relations, Keys: found.keys,
@@ -86,6 +95,7 @@ type run struct {
 	ref              catalogcommon.Ref
 	location, origin catalogcommon.LocationRef
 	volatile         bool
+	stage            string // that runs, for spans
 }
 
 func (r *run) stages(ctx context.Context, entity catalogcommon.Entity) (catalogcommon.Entity, error) {
@@ -102,22 +112,28 @@ func (r *run) stages(ctx context.Context, entity catalogcommon.Entity) (catalogc
 		return nil, err
 	}
 	r.emitted.location, r.emitted.origin = r.location, r.origin
-	if entity, err = r.preProcess(ctx, entity); err != nil {
+	if err := r.inStage(ctx, "preProcessEntity", entity, func(ctx context.Context) (err error) {
+		entity, err = r.preProcess(ctx, entity)
+		return err
+	}); err != nil {
 		return nil, err
 	}
-	if err := r.o.Policy(entity); err != nil {
+	if err := r.inStage(ctx, "enforcePolicy", entity, func(context.Context) error { return r.o.Policy(entity) }); err != nil {
 		return nil, apierr.Wrap(apierr.KindInput, err, "Policy check failed for "+r.ref.String())
 	}
-	if err := r.validate(ctx, entity); err != nil {
+	if err := r.inStage(ctx, "validateEntityKind", entity, func(ctx context.Context) error { return r.validate(ctx, entity) }); err != nil {
 		return nil, err
 	}
 	if entity.Kind() == "Location" {
 		r.volatile = true
-		if err := r.readLocations(ctx, entity); err != nil {
+		if err := r.inStage(ctx, "readLocation", entity, func(ctx context.Context) error { return r.readLocations(ctx, entity) }); err != nil {
 			return nil, err
 		}
 	}
-	if entity, err = r.postProcess(ctx, entity); err != nil {
+	if err := r.inStage(ctx, "postProcessEntity", entity, func(ctx context.Context) (err error) {
+		entity, err = r.postProcess(ctx, entity)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	for _, d := range r.emitted.snapshot() {
@@ -137,7 +153,7 @@ func (r *run) step(p catalognode.Processor) catalognode.Step {
 // call runs a method of a processor.
 func (r *run) call(ctx context.Context, p catalognode.Processor, doing string, fn func(context.Context) error) error {
 	start := time.Now()
-	err := r.o.Guard(ctx, "processor "+p.ProcessorName(), fn)
+	err := r.inStep(ctx, p.ProcessorName(), func(ctx context.Context) error { return r.o.Guard(ctx, "processor "+p.ProcessorName(), fn) })
 	if r.o.Observe != nil {
 		r.o.Observe(ctx, p.ProcessorName(), time.Since(start), err)
 	}

@@ -158,6 +158,16 @@ func (s *Registered) List(ctx context.Context) ([]api.Location, error) {
 	return s.scan(ctx, b)
 }
 
+// Count returns how many locations are registered.
+func (s *Registered) Count(ctx context.Context) (n int64, err error) {
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM location").Scan(&n)
+	return n, err
+}
+
 // ByID implements [api.Locations].
 func (s *Registered) ByID(ctx context.Context, id string) (api.Location, error) {
 	b := s.build()

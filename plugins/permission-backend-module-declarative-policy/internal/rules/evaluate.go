@@ -118,13 +118,19 @@ func conditions(allowed, denied said) core.PermissionCriteria {
 		parts = append(parts, anyOf(allowed.some))
 	}
 	if len(denied.some) > 0 {
-		but := anyOf(denied.some)
-		parts = append(parts, core.PermissionCriteria{Not: &but})
+		parts = append(parts, not(anyOf(denied.some)))
 	}
 	if len(parts) == 1 {
 		return parts[0]
 	}
 	return core.PermissionCriteria{AllOf: parts}
+}
+
+func not(c core.PermissionCriteria) core.PermissionCriteria {
+	if c.Not != nil {
+		return *c.Not
+	}
+	return core.PermissionCriteria{Not: &c}
 }
 
 func anyOf(list []core.PermissionCriteria) core.PermissionCriteria {

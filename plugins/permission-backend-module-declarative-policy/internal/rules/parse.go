@@ -12,8 +12,8 @@ import (
 )
 
 // maxDepth is how deep conditions may nest: less than decisions may, which
-// put them below others.
-const maxDepth = core.MaxCriteriaDepth - 4
+// put them below others, as do explanations.
+const maxDepth = core.MaxCriteriaDepth - 5
 
 // Parse reads the policy at a level of the configuration. The error unwraps
 // to one *core.ConfigError for each mistake.
@@ -249,6 +249,6 @@ func (p *parser) leaf(r *configread.Reader, out *Condition) {
 		return
 	}
 	if name := unknownVariable(out.Params); name != "" {
-		r.Wrong("params", fmt.Sprintf("has the unknown variable %s", name), "known are "+CurrentUser+" and "+OwnerRefs)
+		r.Wrong("params", "has the unknown variable "+name, "known are "+CurrentUser+" and "+OwnerRefs)
 	}
 }

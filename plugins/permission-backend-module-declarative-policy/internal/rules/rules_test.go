@@ -136,11 +136,14 @@ func TestEvaluate(t *testing.T) {
 
 func TestDefaultAllow(t *testing.T) {
 	t.Parallel()
-	set, err := parse(t, "default: allow\nroles: [{name: a, members: ['*'], rules: [{deny: [devtools.*]}, {deny: ['*.read'], resourceType: catalog-entity, when: {rule: X}}, {deny: [y], resourceType: catalog-entity, when: always}]}]")
+	set, err := parse(t, "default: allow\nroles: [{name: a, members: ['*'], rules: [{deny: [devtools.*]}, {deny: ['*.read'], resourceType: catalog-entity, when: {rule: X}}, {deny: [y], resourceType: catalog-entity, when: always}, {deny: [z], resourceType: catalog-entity, when: {not: {rule: Z}}}]}]")
 	if err != nil {
 		t.Fatal(err)
 	}
 	who := &Subject{User: "user:default/a"}
+	if d := set.Evaluate(core.NewResourcePermission("z", "", "catalog-entity"), who).Decision; d.Conditions == nil || d.Conditions.Rule != "Z" {
+		t.Errorf("who is denied what does not meet a condition is allowed what does: %+v", d)
+	}
 	for name, want := range map[string]struct {
 		permission core.Permission
 		result     core.AuthorizeResult
@@ -227,7 +230,7 @@ func TestMistakes(t *testing.T) {
 	t.Parallel()
 	_, err := parse(t, `
 default: maybe
-shaddow: true
+shadows: true
 roles:
   - name: a
     members: ['*', no ref]
@@ -271,7 +274,7 @@ roles:
 		got = append(got, strings.TrimPrefix(line, "app-config.yaml:"))
 	}
 	want := []string{
-		`3: config key "shaddow" is unknown here; did you mean shadow?`,
+		`3: config key "shadows" is unknown here; did you mean shadow?`,
 		`2: config key "default" is "maybe", which is no decision; use allow or deny`,
 		`6: config key "roles[0].members[1]" is "no ref", which is no entity reference; write it like group:default/team, or '*' for everybody`,
 		`9: config key "roles[0].rules[0].deny" is beside allow; make two rules of it`,
