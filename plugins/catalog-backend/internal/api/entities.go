@@ -272,6 +272,9 @@ func (h *Handler) byName(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) deleteByUID(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-mutate", core.SeverityMedium, map[string]any{"actionType": "delete"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		uid := r.PathValue("uid")
 		may, ok, err := h.visible(r, catalognode.PermissionEntityDelete)
 		if err != nil {
@@ -381,6 +384,9 @@ func (h *Handler) facetsGet(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) facetsPost(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-facets", "", nil, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		body, err := parseBody(w, r, false)
 		if err != nil {
 			return err
@@ -400,7 +406,14 @@ func (h *Handler) facetsPost(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// maxFacets bounds how many facets a request may name: each may have as many
+// values as there are entities.
+const maxFacets = 1000
+
 func (h *Handler) facets(w http.ResponseWriter, r *http.Request, keys []string, filter query.Predicate) error {
+	if len(keys) > maxFacets {
+		return apierr.Input("Too many facets: %d, and a request may name %d", len(keys), maxFacets)
+	}
 	seen, ok, err := h.visible(r, catalognode.PermissionEntityRead)
 	if err != nil {
 		return err
@@ -421,6 +434,9 @@ func (h *Handler) facets(w http.ResponseWriter, r *http.Request, keys []string, 
 
 func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-mutate", core.SeverityMedium, map[string]any{"queryType": "refresh"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		body, err := parseBody(w, r, false)
 		if err != nil {
 			return err
@@ -463,6 +479,9 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) validate(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-validate", "", nil, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		body, err := parseBody(w, r, false)
 		if err != nil {
 			return err

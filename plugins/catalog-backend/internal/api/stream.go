@@ -91,6 +91,9 @@ func (f *feed) send(w http.ResponseWriter, r *http.Request, begin string, end fu
 			done.first = items[0]
 			w.Header().Set("Content-Type", jsonType)
 			w.WriteHeader(http.StatusOK)
+			if r.Method == http.MethodHead {
+				return nil // nobody reads the rest
+			}
 		}
 		for _, it := range items {
 			t.b = appendItem(t.b, done.n, it.Entity)
