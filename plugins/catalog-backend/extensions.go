@@ -23,6 +23,7 @@ type extensions struct {
 	parser        catalognode.DataParser
 	analyzers     []catalognode.LocationAnalyzer
 	analysis      catalognode.AnalyzerFactory
+	models        []catalognode.ModelSource
 }
 
 func newExtensions() *extensions {
@@ -94,6 +95,10 @@ func (x *extensions) SetDataParser(p catalognode.DataParser) error {
 		x.parser = p
 		return nil
 	})
+}
+
+func (x *extensions) AddModelSource(s ...catalognode.ModelSource) error {
+	return x.change(func() error { x.models = append(x.models, s...); return nil })
 }
 
 func (x *extensions) AddLocationAnalyzer(a ...catalognode.LocationAnalyzer) error {

@@ -11,6 +11,7 @@ package catalogbackend
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -100,26 +101,48 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		terms := index.New(database(), index.Options{Logger: log(), MaxMemory: inMemory.maxMemory})
 		woken := make(chan struct{}, 1)
-		state := store.New(database(), store.Options{Wake: func() {
+		wake := func() {
 			terms.Wake()
 			select {
 			case woken <- struct{}{}:
 			default: // a wake-up is on its way already
 			}
-		}})
+		}
+		state := store.New(database(), store.Options{Wake: wake})
+		if err := lifecycle().OnStart("listen to other instances", func(context.Context) error {
+			lifecycle().Go("wake-ups", func(ctx context.Context) error {
+				return state.Listen(ctx, wake, func(err error, again time.Duration) {
+					log().WarnContext(ctx, "what other instances of the catalog do is noticed a second later: the connection for that was lost", "error", err, "retryIn", again)
+				})
+			})
+			return nil
+		}); err != nil {
+			return err
+		}
 		problems.open(state)
 		parse := extensions.parser
 		if parse == nil {
 			parse = processors.YAML(entityyaml.Options{MergeKeys: settings.yamlMerge})
 		}
+		layered, err := readModel(ctx, extensions.models, modelWarning, log())
+		if err != nil {
+			return err
+		}
+		builtin := catalognode.Processor(processors.NewBuiltin())
+		if layered != nil {
+			builtin = processors.NewModel(layered)
+		}
 		chain, err := processorChain(settings, extensions, chainParts{
 			placeholder: processors.NewPlaceholder(urlReader(), sameRepository(hosts), extensions.resolvers),
-			builtin:     processors.NewBuiltin(),
+			builtin:     builtin,
 			file:        processors.NewFile(parse),
 			url:         processors.NewURL(urlReader(), parse),
 			annotate:    processors.NewAnnotate(urlReader(), editURL(hosts)),
 		})
 		if err != nil {
+			return err
+		}
+		if err := checkOldConfig(config(), chain, isSet(os.Getenv(skipProcessorsCheck))); err != nil {
 			return err
 		}
 		orchestrator := &engine.Orchestrator{
@@ -134,6 +157,10 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
+		refusals, err := countRefusals(metrics())
+		if err != nil {
+			return err
+		}
 		orchestrator.Observe = observe.processor
 		if providers, ok := telemetry(); ok && !isNoop(providers.Tracer) {
 			orchestrator.Tracer = providers.Tracer.Tracer("backstage-plugin-catalog-backend")
@@ -141,7 +168,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		announce := announcer{events: events(), log: log(), handlers: extensions.handlers, turn: &sync.Mutex{}, refused: state.Claimed}
 		e := engine.New(engine.Config{
 			Store: state, Orchestrator: orchestrator, Logger: log(), Woken: woken, Interval: settings.interval,
-			Fingerprint: settings.fingerprint(chain), Observe: observe.entity, OnStitched: observe.finals, OnErrors: announce.errors, OnConflict: announce.conflict,
+			Fingerprint: settings.fingerprint(chain, layered), Observe: observe.entity, OnStitched: observe.finals,
+			Limits: settings.limits, OnRefused: refusals, OnErrors: announce.errors, OnConflict: announce.conflict,
 		})
 		registered := locations.NewRegistered(database(), state.Invalidate, e.DryRun)
 		configured := locations.NewConfigured(config(), func(ctx context.Context, err error) {
@@ -150,11 +178,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		registered.Follow(locations.SCMReactions{
 			Events: scmEvents(), Hosts: hosts, Logger: log(), Unregister: settings.scmEvents.unregister, Move: settings.scmEvents.move,
 		})
-		builtin := []catalognode.EntityProvider{registered, configured}
+		own := []catalognode.EntityProvider{registered, configured}
 		closers := map[string]func(context.Context) error{"catalog.locations": configured.Close, "locations at source hosts": registered.Close}
 		if settings.scmEvents.refresh {
 			refresher := locations.NewSCMRefresher(scmEvents(), state.RefreshPlaces)
-			builtin = append(builtin, refresher)
+			own = append(own, refresher)
 			closers["files at source hosts"] = refresher.Close
 		}
 		for what, end := range closers {
@@ -189,7 +217,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		handler := &api.Handler{
 			Read: reader, Engine: e, Locations: registered, Analyzer: analysis,
-			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Auditor: auditor(),
+			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Rules: authorization(), Auditor: auditor(),
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
 		handler.Register(router())
@@ -197,7 +225,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 
-		providers := settings.providers(extensions.providers, builtin...)
+		providers := settings.providers(extensions.providers, own...)
 		if err := e.Connect(ctx, providers, settings.keepOrphanProviders); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	"github.com/flytower/flytower/plugins/catalog-common/model"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
 
@@ -28,7 +29,8 @@ type settings struct {
 	scmEvents                            scmReactions
 	processors                           map[string]processorOptions
 	disabledProviders                    []string
-	configured                           string // what results depend on, as text
+	limits                               map[string]store.Limits // by provider
+	configured                           string                  // what results depend on, as text
 }
 
 type processorOptions struct {
@@ -140,16 +142,38 @@ func (s *settings) readOptions(c core.Config) error {
 		}
 		s.processors[name] = o
 	}
+	s.limits = map[string]store.Limits{}
 	for _, name := range c.Keys("catalog.providerOptions") {
-		disabled, err := c.Sub("catalog.providerOptions").Sub(name).BoolOr("disabled", false)
+		sub := c.Sub("catalog.providerOptions").Sub(name)
+		disabled, err := sub.BoolOr("disabled", false)
 		if err != nil {
 			return err
 		}
 		if disabled {
 			s.disabledProviders = append(s.disabledProviders, name)
 		}
+		if s.limits[name], err = readLimits(sub); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// readLimits reads what a full mutation of a provider may take away.
+func readLimits(c core.Config) (l store.Limits, err error) {
+	if l.NotEmpty, err = c.BoolOr("rejectEmptySourceCollections", false); err != nil {
+		return l, err
+	}
+	const key = "rejectRemovalsAbovePercentage"
+	if !c.Has(key) {
+		return l, nil
+	}
+	percent, err := c.NumberOr(key, 0)
+	if err == nil && (percent < 0 || percent > 100) {
+		err = &core.ConfigError{Key: c.Path(key), Position: c.Position(key), Problem: fmt.Sprintf("must be a percentage from 0 to 100, found %g", percent)}
+	}
+	l.Removals = &percent
+	return l, err
 }
 
 // defaultPriority is that of processors that name none.
@@ -184,13 +208,17 @@ func (s settings) providers(added []catalognode.EntityProvider, builtin ...catal
 const modelVersion = 1
 
 // fingerprint names what the results of processing depend on beside the
-// entities.
-func (s settings) fingerprint(chain []catalognode.Processor) string {
+// entities. m is nil without model layers.
+func (s settings) fingerprint(chain []catalognode.Processor, m *model.Model) string {
 	names := make([]string, len(chain))
 	for i, p := range chain {
 		names[i] = p.ProcessorName()
 	}
-	return catalogcommon.HashJSON(fmt.Appendf(nil, "%d %s %s", modelVersion, strings.Join(names, ","), s.configured))
+	text := fmt.Appendf(nil, "%d %s %s", modelVersion, strings.Join(names, ","), s.configured)
+	if m != nil {
+		text = append(text, m.Fingerprint()...)
+	}
+	return catalogcommon.HashJSON(text)
 }
 
 // orphanAge is how long an entity that nobody hands in any more stays, so that

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"slices"
 
 	"github.com/flytower/flytower/backend"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	"github.com/flytower/flytower/plugins/catalog-common/model"
 )
 
 // ProcessingExtensionPoint takes what brings entities into the catalog and
@@ -172,8 +174,19 @@ type EntityProvider interface {
 type ProviderConnection interface {
 	// ApplyFull makes the entities all that the provider has: those that it no
 	// longer yields are taken back, with everything that only they led to.
-	// Nothing changes if the sequence yields an error. Entities that did not
-	// change cost no write.
+	// Entities that did not change cost no write.
+	//
+	// The sequence is ranged over exactly once, in the goroutine of the caller,
+	// before the database is asked for anything: it may read a slow source. What
+	// it yields goes to a temporary file, so any number of entities takes little
+	// memory; an entity must not be changed after it was yielded. Of several
+	// with one ref the last counts. Then everything changes in one transaction,
+	// or nothing: not if the sequence yields an error, nor if an entity is
+	// malformed, nor if the process ends on the way.
+	//
+	// The operator may limit what one mutation takes away, in
+	// catalog.providerOptions: beyond that it fails with an apierr.KindConflict
+	// error, and nothing changes.
 	ApplyFull(ctx context.Context, entities iter.Seq2[DeferredEntity, error]) (MutationReport, error)
 	// ApplyDelta adds (or changes) and removes entities.
 	ApplyDelta(ctx context.Context, d Delta) (MutationReport, error)
@@ -216,6 +229,33 @@ type ModelExtensionPoint interface {
 	SetFieldValidators(v catalogcommon.Validators) error
 	// SetDataParser replaces the decoder of files, once.
 	SetDataParser(p DataParser) error
+	// AddModelSource adds a source of model layers. With any, the kinds,
+	// relations and fields that all their layers declare take the place of the
+	// built-in ones, which are in model.Default.
+	AddModelSource(s ...ModelSource) error
+}
+
+// ModelSource returns layers of the model. It is called once, when the catalog
+// starts, which waits for it.
+type ModelSource func(ctx context.Context) ([]model.Layer, error)
+
+// ProvideStaticModel returns a module that adds layers to the built-in model.
+// A layer with the ID of model.Default takes its place.
+//
+//	b.Add(catalogbackend.Plugin, catalognode.ProvideStaticModel(model.AIResources(), robots))
+func ProvideStaticModel(layers ...model.Layer) backend.Feature {
+	return backend.NewModule("catalog", "static-catalog-model", func(env *backend.ModuleEnv) backend.InitFunc {
+		point := Model.From(env)
+		return func(context.Context) error {
+			all := []model.Layer{}
+			for _, l := range append(slices.Clone(layers), model.Default()) {
+				if !slices.ContainsFunc(all, func(there model.Layer) bool { return there.ID == l.ID }) {
+					all = append(all, l)
+				}
+			}
+			return point().AddModelSource(func(context.Context) ([]model.Layer, error) { return all, nil })
+		}
+	}, backend.WithDescription("Adds layers to the model of the catalog"))
 }
 
 // Model is the extension point of [ModelExtensionPoint].

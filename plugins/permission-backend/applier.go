@@ -78,6 +78,14 @@ func (a *applier) applyIn(ctx context.Context, who core.Credentials, plugin stri
 		Plugin: plugin, Method: http.MethodPost, Path: applyPath,
 		JSON: map[string]any{"items": items}, As: who,
 	}, &body)
+	if n := len(items) / 2; n > 0 && apierr.Status(err) == http.StatusRequestEntityTooLarge {
+		// Plugins in Node take 100 KiB. The conditions are the same for many
+		// items, but each carries them.
+		if err := a.applyIn(ctx, who, plugin, items[:n], answer); err != nil {
+			return err
+		}
+		return a.applyIn(ctx, who, plugin, items[n:], answer)
+	}
 	if err != nil {
 		return err
 	}

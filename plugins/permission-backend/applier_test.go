@@ -2,14 +2,19 @@ package permissionbackend_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/backendtest"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/core/jsonbody"
 	permissionbackend "github.com/flytower/flytower/plugins/permission-backend"
 )
 
@@ -82,4 +87,64 @@ func TestApplyConditions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A plugin that takes small requests only, as those in Node do, gets several.
+func TestLargeRequestsAreSplit(t *testing.T) {
+	t.Parallel()
+	var requests, refused calls
+	small := backend.NewPlugin("shelf", func(env *backend.PluginEnv) backend.InitFunc {
+		router := core.HTTPRouter.From(env)
+		return func(context.Context) error {
+			router().HandleErr("POST /.well-known/backstage/permissions/apply-conditions", func(w http.ResponseWriter, r *http.Request) error {
+				type item struct {
+					ID     string               `json:"id"`
+					Ref    string               `json:"resourceRef,omitempty"`
+					Result core.AuthorizeResult `json:"result"`
+				}
+				var body struct {
+					Items []item `json:"items"`
+				}
+				if err := jsonbody.Require(r, &body, 1000); err != nil {
+					refused.add("too large")
+					return err
+				}
+				for i := range body.Items {
+					requests.add(body.Items[i].Ref)
+					if body.Items[i].Result = core.Denied; strings.HasSuffix(body.Items[i].Ref, "7") {
+						body.Items[i].Result = core.Allowed
+					}
+					body.Items[i].Ref = ""
+				}
+				apierr.WriteJSON(w, http.StatusOK, body)
+				return nil
+			})
+			return nil
+		}
+	})
+	srv := backendtest.Start(t, permissionbackend.Plugin, policyModule(decide), small, backendtest.Silent())
+	var all []string
+	for i := range 50 {
+		all = append(all, item(strconv.Itoa(i), "by:austen", fmt.Sprintf(`"book%d"`, i)))
+	}
+	var answer struct {
+		Items []struct {
+			ID     string
+			Result core.AuthorizeResult
+		}
+	}
+	text := srv.Client(t).As(backendtest.User("")).Post("/api/permission/authorize", items(all...)).Expect(200).Body
+	if err := json.Unmarshal(text, &answer); err != nil {
+		t.Fatal(err)
+	}
+	for i, one := range answer.Items {
+		if want := map[bool]core.AuthorizeResult{true: core.Allowed, false: core.Denied}[i%10 == 7]; one.ID != strconv.Itoa(i) || one.Result != want {
+			t.Errorf("item %d: %+v", i, one)
+		}
+	}
+	if n := len(requests.take()); n != 50 || len(answer.Items) != 50 || len(refused.take()) == 0 {
+		t.Errorf("the plugin was asked about %d books", n)
+	}
+	// One item that is too large by itself is an error.
+	srv.Client(t).As(backendtest.User("")).Post("/api/permission/authorize", items(item("1", "by:austen", `"`+strings.Repeat("x", 1000)+`"`), item("2", "by:austen", `"x"`))).Expect(413)
 }

@@ -13,6 +13,7 @@ import (
 
 // handler answers POST /authorize.
 type handler struct {
+	measures  measures
 	httpAuth  core.HTTPAuthService
 	userInfo  core.UserInfoService
 	auditor   core.AuditorService
@@ -94,6 +95,7 @@ func (h *handler) DecideFor(ctx context.Context, user core.Credentials, requests
 }
 
 func (h *handler) answer(ctx context.Context, who core.Credentials, items []item) ([]answerItem, error) {
+	defer h.measures.request(ctx, h.measures.now())
 	user, err := h.user(ctx, who)
 	if err != nil {
 		return nil, err

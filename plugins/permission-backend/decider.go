@@ -13,9 +13,10 @@ import (
 
 // decider asks the policy.
 type decider struct {
-	policy  permissionnode.Policy
-	shadows *shadows
-	guard   guard
+	policy   permissionnode.Policy
+	shadows  *shadows
+	guard    guard
+	measures measures
 }
 
 // decideAtOnce is how many permissions of a request the policy is asked for at
@@ -35,6 +36,7 @@ func (d *decider) decide(ctx context.Context, user *permissionnode.User, items [
 	}
 	results := make([]core.Decision, len(order))
 	ask := func(ctx context.Context, i int) error {
+		defer func() { d.measures.decided(ctx, results[i].Result) }()
 		return d.guard(ctx, "permission policy", func(ctx context.Context) (err error) {
 			results[i], err = d.one(ctx, order[i], user)
 			return err

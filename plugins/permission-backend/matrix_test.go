@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -146,14 +147,14 @@ type use struct {
 func status(method, path string, body any) func(*testing.T, *portal, backendtest.Client) string {
 	return func(_ *testing.T, p *portal, c backendtest.Client) string {
 		path := strings.NewReplacer("MINE", p.mine, "OTHER", p.other).Replace(path)
-		return fmt.Sprint(c.Do(method, path, body).Status)
+		return strconv.Itoa(c.Do(method, path, body).Status)
 	}
 }
 
 func list(t *testing.T, _ *portal, c backendtest.Client) string {
 	r := c.Get("/api/catalog/entities?filter=kind=component&order=asc:metadata.name")
 	if r.Status != http.StatusOK {
-		return fmt.Sprint(r.Status)
+		return strconv.Itoa(r.Status)
 	}
 	return names(t, r.Body)
 }
@@ -161,7 +162,7 @@ func list(t *testing.T, _ *portal, c backendtest.Client) string {
 func byRefs(t *testing.T, _ *portal, c backendtest.Client) string {
 	r := c.Post("/api/catalog/entities/by-refs", map[string]any{"entityRefs": []string{"component:default/mine", "component:default/other"}})
 	if r.Status != http.StatusOK {
-		return fmt.Sprint(r.Status)
+		return strconv.Itoa(r.Status)
 	}
 	var answer struct{ Items []*struct{} }
 	decode(t, r.Body, &answer)
@@ -278,7 +279,7 @@ func TestMatrixOfAuthorize(t *testing.T) {
 			t.Run(permission.Name+"/"+cell.name, func(t *testing.T) {
 				p.decision.Store(&ruling{permission.Name, cell.d})
 				r := p.client.As(cell.as).Post("/api/permission/authorize", map[string]any{"items": []any{item}})
-				got := fmt.Sprint(r.Status)
+				got := strconv.Itoa(r.Status)
 				if r.Status == http.StatusOK {
 					var answer struct {
 						Items []struct{ Result json.RawMessage }

@@ -69,6 +69,7 @@ func (o options) declare(env *backend.PluginEnv) backend.InitFunc {
 		plugins   = core.PluginClient.From(env)
 		auditor   = core.Auditor.From(env)
 		place     = core.LocalPermissions.From(env)
+		meter     = core.Metrics.From(env)
 	)
 	policies := &registry{}
 	permissionnode.Policies.Offer(env, policies)
@@ -85,10 +86,15 @@ func (o options) declare(env *backend.PluginEnv) backend.InitFunc {
 		if !enabled && !chosen.fallback {
 			log().WarnContext(ctx, "there is a permission policy, but no plugin asks for it: permission.enabled is not true", "position", config().Position("permission.enabled").String())
 		}
+		measures, err := newMeasures(meter(), o.now)
+		if err != nil {
+			return err
+		}
 		h := &handler{
+			measures: measures,
 			httpAuth: httpAuth(), userInfo: userInfo(), auditor: auditor(), bodyLimit: o.bodyLimit,
 			decider: &decider{
-				policy: chosen.policy, guard: lifecycle().Guard,
+				policy: chosen.policy, measures: measures, guard: lifecycle().Guard,
 				shadows: newShadows(chosen.shadows, log(), o.now),
 			},
 			applier: &applier{plugins: plugins(), guard: lifecycle().Guard},

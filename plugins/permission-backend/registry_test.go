@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/metric/noop"
+
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 	permissionnode "github.com/flytower/flytower/plugins/permission-node"
@@ -83,6 +85,10 @@ func TestShadowsAreLoggedWhereTheyDiffer(t *testing.T) {
 	now := time.Unix(0, 0)
 	things := permissionnode.ResourceType{Plugin: "p", Type: "thing"}
 	red := permissionnode.NewRule[struct{}](things, "IS_RED").With(struct{}{})
+	unmeasured, err := newMeasures(noop.Meter{}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	guard := func(ctx context.Context, _ string, fn func(context.Context) error) error { return fn(ctx) }
 	d := &decider{
 		policy: permissionnode.PolicyFunc(func(_ context.Context, q permissionnode.Query, _ *permissionnode.User) (core.Decision, error) {
@@ -91,7 +97,7 @@ func TestShadowsAreLoggedWhereTheyDiffer(t *testing.T) {
 			}
 			return permissionnode.Allow(), nil
 		}),
-		guard: guard,
+		guard: guard, measures: unmeasured,
 		shadows: newShadows([]shadow{
 			{"strict", fixed(permissionnode.Deny())},
 			{"same", fixed(permissionnode.Allow())},

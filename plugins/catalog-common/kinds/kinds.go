@@ -89,6 +89,9 @@ func (k *Kind) APIVersions() []string { return slices.Clone(k.apiVersions) }
 // catalogcommon.BaseSchemas.
 func (k *Kind) JSONSchema() []byte { return slices.Clone(k.text) }
 
+// Links returns the fields that hold references.
+func (k *Kind) Links() []Link { return slices.Clone(k.links) }
+
 // Validate checks an entity of this kind.
 //
 // It returns false without error if the entity is of another kind or of a

@@ -2,11 +2,9 @@ package engine
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -46,6 +44,10 @@ type Config struct {
 	// OnStitched, if not nil, is told about final forms that were built, and
 	// how long that took; 0 where it was a part of storing what was processed.
 	OnStitched func(ctx context.Context, done store.Stitched, took time.Duration, err error)
+	// Limits are those of full mutations, by the name of the provider.
+	// OnRefused, if not nil, is told about mutations that they refused.
+	Limits    map[string]store.Limits
+	OnRefused func(ctx context.Context, provider string)
 }
 
 // Engine processes what is due.
@@ -57,239 +59,6 @@ func New(c Config) *Engine {
 		c.Workers = 16
 	}
 	return &Engine{c}
-}
-
-const (
-	// lease is how long a claim lasts without renewal: the time after which
-	// the work of a killed instance is taken over.
-	lease = 20 * time.Second
-	// renewal is how often claims are renewed.
-	renewal = 5 * time.Second
-	// retry is how soon what failed for the first time is tried again.
-	retry = 5 * time.Second
-	// poll is how often work is looked for that nobody announced.
-	poll = time.Second
-	// batch bounds how many entities are claimed, and saved, at a time.
-	batch = 100
-	// giveBack bounds how long stopping may take to return claims.
-	giveBack = 5 * time.Second
-)
-
-// Run processes until the context ends, then gives back what it claimed.
-func (e *Engine) Run(ctx context.Context) error {
-	changed, err := e.c.Store.Fingerprint(ctx, e.c.Fingerprint, e.c.Interval)
-	if err != nil {
-		return fmt.Errorf("catalog engine: %w", err)
-	}
-	if changed {
-		e.c.Logger.InfoContext(ctx, "processors or their configuration changed: all entities will be processed again", "within", e.c.Interval)
-	}
-	p := &pipeline{e: e, work: make(chan store.Work, batch), results: make(chan store.Result, batch), inFlight: map[int64]bool{}}
-	var workers, rest sync.WaitGroup
-	for range e.c.Workers {
-		workers.Go(func() {
-			for w := range p.work {
-				p.results <- e.process(ctx, w)
-			}
-		})
-	}
-	rest.Go(func() { p.save(ctx) })
-	rest.Go(func() { p.renew(ctx) })
-	rest.Go(func() { e.stitch(ctx) })
-	p.claim(ctx)
-	close(p.work)
-	workers.Wait()
-	close(p.results)
-	rest.Wait()
-	return p.release()
-}
-
-// pipeline is the claimed work on its way.
-type pipeline struct {
-	e       *Engine
-	work    chan store.Work
-	results chan store.Result
-
-	mu       sync.Mutex
-	inFlight map[int64]bool
-}
-
-func (p *pipeline) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.inFlight)
-}
-
-func (p *pipeline) ids() []int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	ids := make([]int64, 0, len(p.inFlight))
-	for id := range p.inFlight {
-		ids = append(ids, id)
-	}
-	return ids
-}
-
-// claim takes work while there is room, until the context ends.
-func (p *pipeline) claim(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		case <-p.e.c.Woken:
-		}
-		wait := poll
-		for ctx.Err() == nil {
-			room := batch - p.count()
-			if room < batch/2 {
-				wait = 10 * time.Millisecond // results are on their way
-				break
-			}
-			work, err := p.e.c.Store.Claim(ctx, room, lease)
-			if err != nil {
-				if ctx.Err() == nil {
-					p.e.c.Logger.WarnContext(ctx, "claiming entities to process failed; trying again", "error", err)
-				}
-				break
-			}
-			if len(work) == 0 {
-				break
-			}
-			p.e.claimed(ctx, len(work))
-			for _, w := range p.admit(work) {
-				p.work <- w // has room for a batch
-			}
-		}
-		timer.Reset(wait)
-	}
-}
-
-// admit notes what was claimed. What is in flight already, since its claim ran
-// out before it could be renewed, goes on as it is.
-func (p *pipeline) admit(work []store.Work) []store.Work {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.DeleteFunc(work, func(w store.Work) bool {
-		flying := p.inFlight[w.ID]
-		p.inFlight[w.ID] = true
-		return flying
-	})
-}
-
-// renew keeps the claims of work in flight.
-func (p *pipeline) renew(ctx context.Context) {
-	ticker := time.NewTicker(renewal)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if ids := p.ids(); len(ids) > 0 {
-				if err := p.e.c.Store.Renew(ctx, ids, lease); err != nil && ctx.Err() == nil {
-					p.e.c.Logger.WarnContext(ctx, "renewing the claims of entities in processing failed", "error", err)
-				}
-			}
-		}
-	}
-}
-
-// save writes results, as many at a time as have come in.
-func (p *pipeline) save(ctx context.Context) {
-	for r := range p.results {
-		rs := []store.Result{r}
-	more:
-		for len(rs) < batch {
-			select {
-			case r, ok := <-p.results:
-				if !ok {
-					break more
-				}
-				rs = append(rs, r)
-			default:
-				break more
-			}
-		}
-		if ctx.Err() != nil {
-			continue // what was interrupted is no result; release gives it back
-		}
-		p.saveBatch(ctx, rs)
-	}
-}
-
-func (p *pipeline) saveBatch(ctx context.Context, rs []store.Result) {
-	saved, err := p.e.c.Store.Save(ctx, rs)
-	switch {
-	case err != nil && len(rs) > 1:
-		// One bad result must not hold up the others.
-		for i := range rs {
-			p.saveBatch(ctx, rs[i:i+1])
-		}
-		return
-	case err != nil:
-		if ctx.Err() == nil {
-			if p.e.c.Observe != nil {
-				p.e.c.Observe(ctx, "failed", 0, rs[0].Work.Waited)
-			}
-			p.e.c.Logger.ErrorContext(ctx, "storing a processed entity failed; it will be tried again", "entity", rs[0].Work.Ref, "error", err)
-		}
-		if err := p.e.c.Store.Postpone(context.WithoutCancel(ctx), rs[0].Work.ID, renewal); err != nil {
-			p.e.c.Logger.WarnContext(ctx, "postponing an entity failed", "entity", rs[0].Work.Ref, "error", err)
-		}
-	}
-	p.e.stitched(ctx, saved.Stitched, 0, nil)
-	p.mu.Lock()
-	for _, r := range rs {
-		delete(p.inFlight, r.Work.ID)
-	}
-	p.mu.Unlock()
-	for _, c := range saved.Conflicts {
-		p.e.c.Logger.WarnContext(ctx, "an entity is claimed from two places; the first stays", "entity", c.Ref, "holder", c.Holder, "refused", c.Wanted)
-		if p.e.c.OnConflict != nil {
-			p.e.c.OnConflict(ctx, c)
-		}
-	}
-}
-
-// release gives back what was claimed and not settled.
-func (p *pipeline) release() error {
-	ids := p.ids()
-	if len(ids) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), giveBack)
-	defer cancel()
-	if err := p.e.c.Store.Release(ctx, ids); err != nil {
-		return fmt.Errorf("giving back %d claimed entities: %w", len(ids), err)
-	}
-	return nil
-}
-
-// stitch builds final forms that are marked, until the context ends.
-func (e *Engine) stitch(ctx context.Context) {
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		for ctx.Err() == nil {
-			began := time.Now()
-			n, done, err := e.c.Store.Stitch(ctx, batch)
-			e.stitched(ctx, done, time.Since(began), err)
-			if err != nil && ctx.Err() == nil {
-				e.c.Logger.WarnContext(ctx, "building final entities failed; trying again", "error", err)
-			}
-			if err != nil || n == 0 {
-				break
-			}
-		}
-	}
 }
 
 // process runs the processors for an entity that is due.
@@ -325,7 +94,7 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 
 func (e *Engine) fill(result *store.Result, outcome Outcome) {
 	outcome.Entity.SetMetadata("uid", result.Work.UID)
-	result.Processed = string(outcome.Entity.AppendJSON(nil))
+	result.Processed, result.Entity = string(outcome.Entity.AppendJSON(nil)), outcome.Entity
 	result.Relations, result.Keys = outcome.Relations, outcome.Keys
 	for _, d := range outcome.Deferred {
 		sd, err := prepare(d.Entity, d.LocationKey)
@@ -373,7 +142,7 @@ func serialize(errs []error) string {
 	}
 	list := make([]map[string]any, len(errs))
 	for i, err := range errs {
-		list[i] = apierr.Serialize(err)
+		list[i] = describe(err)
 	}
 	raw, err := json.Marshal(list)
 	if err != nil {
@@ -411,20 +180,6 @@ func relationLines(rs []catalogcommon.Relation) []string {
 		out[i] = r.Source.String() + " " + r.Type + " " + r.Target.String()
 	}
 	return out
-}
-
-// prepare checks an entity that is handed in, and brings it into the form in
-// which it is kept.
-func prepare(entity catalogcommon.Entity, locationKey string) (store.Deferred, error) {
-	normal, err := catalogcommon.NormalizeEntity(entity)
-	if err != nil {
-		return store.Deferred{}, err
-	}
-	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
-		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
-	}
-	body := normal.AppendJSON(nil)
-	return store.Deferred{Ref: normal.Ref().String(), Body: string(body), Hash: catalogcommon.HashJSON(body), LocationKey: locationKey}, nil
 }
 
 // Connect connects the providers, all at the same time, and takes back what
@@ -466,98 +221,6 @@ func (e *Engine) evict(ctx context.Context, names []string) error {
 		}
 	}
 	return nil
-}
-
-// connection is the way of one provider into the catalog.
-type connection struct {
-	e    *Engine
-	name string
-}
-
-func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognode.DeferredEntity, error]) (catalognode.MutationReport, error) {
-	r, err := c.e.c.Store.ApplyFull(ctx, c.name, func(yield func(store.Deferred, error) bool) {
-		for d, err := range entities {
-			var sd store.Deferred
-			if err == nil {
-				sd, err = prepare(d.Entity, d.LocationKey)
-			}
-			if !yield(sd, err) || err != nil {
-				return
-			}
-		}
-	})
-	return c.report(ctx, r), err
-}
-
-// maxInteractive is how many entities a delta may have that somebody may wait
-// for; a larger one comes from a source that is being read.
-const maxInteractive = 100
-
-func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalognode.MutationReport, error) {
-	added, removed, err := prepareDelta(d)
-	if err != nil {
-		return catalognode.MutationReport{}, err
-	}
-	lane := store.LaneInteractive
-	if len(added) > maxInteractive {
-		lane = store.LaneNew
-	}
-	r, err := c.e.c.Store.ApplyDelta(ctx, c.name, added, removed, lane)
-	return c.report(ctx, r), err
-}
-
-// Transactional is implemented by the connections of an [Engine], for
-// providers that keep what they hand in beside the catalog.
-type Transactional interface {
-	// ApplyFound applies the change that find finds in the transaction t, in
-	// which it may write down what belongs to the change. It may be called
-	// again. handed returns the refs of what the provider hands in.
-	ApplyFound(ctx context.Context, find func(t *sql.Tx, handed func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error)
-}
-
-// ApplyFound implements [Transactional].
-func (c connection) ApplyFound(ctx context.Context, find func(*sql.Tx, func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error) {
-	r, err := c.e.c.Store.ApplyFound(ctx, c.name, store.LaneInteractive, func(t *sql.Tx, handed func() ([]string, error)) ([]store.Deferred, []string, error) {
-		d, err := find(t, handed)
-		if err != nil {
-			return nil, nil, err
-		}
-		return prepareDelta(d)
-	})
-	return c.report(ctx, r), err
-}
-
-func prepareDelta(d catalognode.Delta) ([]store.Deferred, []string, error) {
-	added := make([]store.Deferred, 0, len(d.Added))
-	for _, a := range d.Added {
-		sd, err := prepare(a.Entity, a.LocationKey)
-		if err != nil {
-			return nil, nil, err
-		}
-		added = append(added, sd)
-	}
-	removed := make([]string, len(d.Removed))
-	for i, ref := range d.Removed {
-		removed[i] = strings.ToLower(ref)
-	}
-	return added, removed, nil
-}
-
-func (c connection) Refresh(ctx context.Context, keys ...string) error {
-	stored := make([]string, len(keys))
-	for i, k := range keys {
-		stored[i] = StoredKey(k)
-	}
-	_, err := c.e.c.Store.RefreshKeys(ctx, stored)
-	return err
-}
-
-func (c connection) report(ctx context.Context, r store.Report) catalognode.MutationReport {
-	for _, conflict := range r.Conflicts {
-		c.e.c.Logger.WarnContext(ctx, "a provider hands in an entity that is claimed from another place; the first stays",
-			"provider", c.name, "entity", conflict.Ref, "holder", conflict.Holder, "refused", conflict.Wanted)
-	}
-	return catalognode.MutationReport{Seen: r.Seen, Added: r.Added, Changed: r.Changed, Removed: r.Removed, Conflicts: len(r.Conflicts)}
 }
 
 // Refresh implements the refresh of an entity by its ref.

@@ -7,6 +7,7 @@
 package sqltext
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,36 @@ func (b *Builder) List(values []string) string { return list(b, values) }
 
 // IDs adds numbers and returns their placeholders, comma separated.
 func (b *Builder) IDs(values []int64) string { return list(b, values) }
+
+// AnyID returns a condition on the column before it: being one of the numbers.
+// Its text does not depend on how many there are, so a statement of it is
+// prepared once.
+func (b *Builder) AnyID(values []int64) string {
+	if b.dialect == core.PostgreSQL {
+		return "= ANY(" + b.Arg(values) + "::bigint[])"
+	}
+	out := make([]byte, 0, 8*len(values)+2)
+	out = append(out, '[')
+	for i, v := range values {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = strconv.AppendInt(out, v, 10)
+	}
+	return "IN (SELECT value FROM json_each(" + b.Arg(string(append(out, ']'))) + "))"
+}
+
+// AnyText is AnyID for strings.
+func (b *Builder) AnyText(values []string) string {
+	if b.dialect == core.PostgreSQL {
+		return "= ANY(" + b.Arg(values) + "::text[])"
+	}
+	raw, err := json.Marshal(values)
+	if err != nil {
+		panic("sqltext: strings that cannot be written as JSON: " + err.Error())
+	}
+	return "IN (SELECT value FROM json_each(" + b.Arg(string(raw)) + "))"
+}
 
 func list[T any](b *Builder, values []T) string {
 	var s strings.Builder

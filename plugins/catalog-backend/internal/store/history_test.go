@@ -18,16 +18,8 @@ var (
 	providerNames = []string{"p0", "p1", "p2"}
 )
 
-// unclaimed is what everybody hands in without a key: without one, the last
-// writer wins, so all say the same. It leads to leaves only: entities without
-// a key that lead to what takes each other's place would never come to rest.
-func unclaimed(ref string) item { return item{ref: ref, program: 5} }
-
 func drawItem(t *rapid.T, ref, key string) item {
-	if key == "" {
-		return unclaimed(ref)
-	}
-	return item{ref: ref, key: key, program: rapid.IntRange(0, 4).Draw(t, "program"), version: rapid.IntRange(0, 2).Draw(t, "version")}
+	return item{ref: ref, key: key, program: rapid.IntRange(0, 5).Draw(t, "program"), version: rapid.IntRange(0, 2).Draw(t, "version")}
 }
 
 // fileItems draws what a file holds. The key of a file's entities is that of
@@ -114,7 +106,7 @@ func TestHistories(t *testing.T) {
 				"lease ends": func(*rapid.T) { w.advance(2 * leaseTime) },
 				"restart":    func(*rapid.T) { held = nil; w.restart() },
 				"stitch": func(t *rapid.T) {
-					if _, _, err := w.store.Stitch(ctx, 3); err != nil {
+					if _, _, err := w.store.Stitch(ctx, 3, 0); err != nil {
 						t.Fatalf("stitching: %v", err)
 					}
 				},

@@ -25,36 +25,6 @@ type Report struct {
 	Conflicts                     []Conflict
 }
 
-// ApplyFull makes the sequence all that the provider hands in. It holds no
-// more of the sequence in memory than a chunk; if the sequence yields an
-// error, nothing changes. The sequence must be repeatable: it is read again
-// if the transaction lost a deadlock.
-func (s *Store) ApplyFull(ctx context.Context, provider string, entities iter.Seq2[Deferred, error]) (Report, error) {
-	var r Report
-	err := s.write(ctx, func(t *tx) error {
-		r = Report{}
-		if err := t.stageAll(provider, entities, &r); err != nil {
-			return err
-		}
-		removed, err := t.release(provider, "SELECT target_id FROM provider_edge p WHERE p.provider = "+t.placeholder(1)+
-			" AND NOT EXISTS (SELECT 1 FROM stage s JOIN entity e ON e.ref = s.ref WHERE e.id = p.target_id)", provider)
-		if err != nil {
-			return err
-		}
-		r.Removed = int(removed)
-		b := t.build()
-		b.Write("DELETE FROM entity_claim WHERE provider = ", b.Arg(provider), " AND NOT EXISTS (SELECT 1 FROM stage s WHERE s.ref = entity_claim.ref)")
-		if _, err := t.exec(b); err != nil {
-			return err
-		}
-		return t.finish(provider, LaneNew, &r)
-	})
-	if err != nil {
-		return Report{}, fmt.Errorf("full mutation of provider %s: %w", provider, err)
-	}
-	return r, nil
-}
-
 // ApplyDelta adds or changes entities of the provider and takes others back.
 func (s *Store) ApplyDelta(ctx context.Context, provider string, added []Deferred, removed []string, lane int) (Report, error) {
 	return s.ApplyFound(ctx, provider, lane, func(*sql.Tx, func() ([]string, error)) ([]Deferred, []string, error) { return added, removed, nil })
@@ -115,13 +85,6 @@ func (t *tx) handed(provider string) (refs []string, err error) {
 		return err
 	})
 	return refs, err
-}
-
-func (t *tx) placeholder(n int) string {
-	if t.postgres() {
-		return "$" + sqltext.ID(int64(n))
-	}
-	return "?"
 }
 
 // stageAll stages the sequence chunk by chunk.

@@ -43,7 +43,10 @@ func (t *tx) release(provider, targets string, args ...any) (removed int64, err 
 		return 0, err
 	}
 	// Where others hand the entity in as well, it was perhaps the text of this
-	// provider that counted.
+	// provider that counted: theirs counts as changed.
+	if err := t.run("UPDATE provider_edge SET hash = '' WHERE hash <> '' AND target_id IN (SELECT id FROM doomed)"); err != nil {
+		return 0, err
+	}
 	if err := t.emitAnew("SELECT parent_id FROM entity_edge WHERE target_id IN (SELECT id FROM doomed)"); err != nil {
 		return 0, err
 	}
@@ -107,20 +110,16 @@ func (t *tx) removeDoomed() (int64, error) {
 		return 0, err
 	}
 	err = t.run(
-		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM entity e WHERE e.ref IN ("+
-			"SELECT r.source_ref FROM relation r WHERE r.origin_id IN "+doomed+
-			" UNION SELECT r.source_ref FROM relation r JOIN entity d ON d.ref = r.target_ref WHERE d.id IN "+doomed+
-			") AND "+notDoomed("e.id")+" ORDER BY e.id ON CONFLICT (entity_id) DO NOTHING",
+		// Relations that others have to what is gone stay.
+		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM entity e WHERE e.ref IN (SELECT r.source_ref FROM relation r WHERE r.origin_id IN "+doomed+") AND "+notDoomed("e.id"),
 		"INSERT INTO entity_change (entity_id, deleted) SELECT id, "+t.build().Bool(true)+" FROM entity WHERE final IS NOT NULL AND id IN "+doomed,
 		"INSERT INTO orphan_candidate (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
 			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
-		"INSERT INTO entity_dirty (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
-			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
+		"INSERT INTO entity_dirty (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left,
 		"DELETE FROM entity_search WHERE entity_id IN "+doomed,
 		"DELETE FROM relation WHERE origin_id IN "+doomed,
 		"DELETE FROM refresh_key WHERE entity_id IN "+doomed,
 		"DELETE FROM entity_due WHERE entity_id IN "+doomed,
-		"DELETE FROM entity_dirty WHERE entity_id IN "+doomed,
 		"DELETE FROM orphan_candidate WHERE entity_id IN "+doomed,
 		"DELETE FROM provider_edge WHERE target_id IN "+doomed,
 		"DELETE FROM entity_edge WHERE target_id IN "+doomed,
@@ -139,14 +138,14 @@ func (t *tx) removeDoomed() (int64, error) {
 
 // emitAnew has the entities of a query, which emit others, do that again.
 func (t *tx) emitAnew(parents string) error {
-	b := t.build()
-	b.Write("SELECT id FROM entity WHERE id IN (", parents, ") ORDER BY id")
-	ids, err := t.ids(b)
-	if err != nil || len(ids) == 0 {
+	if err := t.lockEntities("e.id IN (" + parents + ")"); err != nil {
 		return err
 	}
 	// Without its result hash a parent takes nothing for unchanged.
-	if err := t.forIDs("UPDATE entity SET result_hash = '' WHERE id IN ", ids, ""); err != nil {
+	b := t.build()
+	b.Write("UPDATE entity SET result_hash = '' WHERE id IN (", parents, ") RETURNING id")
+	ids, err := t.ids(b)
+	if err != nil || len(ids) == 0 {
 		return err
 	}
 	return t.due(ids, LaneNew, t.now)

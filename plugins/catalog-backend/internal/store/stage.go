@@ -52,32 +52,37 @@ func (t *tx) stage(items []staged) error {
 		for i, it := range part {
 			last[key{it.Ref, it.provider, it.parent}] = i
 		}
-		b := t.build()
-		b.Write("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted) VALUES ")
-		first := true
+		var rows stageRows
 		for i, it := range part {
-			if last[key{it.Ref, it.provider, it.parent}] != i {
-				continue
+			if last[key{it.Ref, it.provider, it.parent}] == i {
+				rows.add(it, t.store.uid())
 			}
-			if !first {
-				b.Write(",")
-			}
-			first = false
-			b.Write(b.Row(it.Ref, it.provider, it.parent, t.store.uid(), it.Body, it.Hash, nullable(it.LocationKey), it.since, false))
 		}
-		b.Write(" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key, since = excluded.since")
-		if _, err := t.exec(b); err != nil {
+		if err := rows.insert(t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func nullable(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
+// stageRows are rows of the stage, by column.
+type stageRows struct {
+	refs, providers, uids, bodies, hashes, keys []string
+	parents, since                              []int64
+}
+
+func (r *stageRows) add(it staged, uid string) {
+	r.refs, r.providers, r.uids = append(r.refs, it.Ref), append(r.providers, it.provider), append(r.uids, uid)
+	r.bodies, r.hashes, r.keys = append(r.bodies, it.Body), append(r.hashes, it.Hash), append(r.keys, it.LocationKey)
+	r.parents, r.since = append(r.parents, it.parent), append(r.since, it.since)
+}
+
+func (r *stageRows) insert(t *tx) error {
+	_, err := t.withRows("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted)"+
+		" SELECT c1, c2, c3, c4, c5, c6, NULLIF(c7, ''), c8, "+t.build().Bool(false)+" FROM", len(r.refs),
+		" WHERE true ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key, since = excluded.since",
+		texts(r.refs), texts(r.providers), numbers(r.parents), texts(r.uids), texts(r.bodies), texts(r.hashes), texts(r.keys), numbers(r.since))
+	return err
 }
 
 // merged is what a merge did.
@@ -90,6 +95,10 @@ type merged struct {
 const vacant = "NOT EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = e.id)" +
 	" AND NOT EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = e.id)"
 
+// holds holds for an entity e that the source of a row of the stage hands in.
+const holds = "(EXISTS (SELECT 1 FROM provider_edge p WHERE p.target_id = e.id AND p.provider = stage.provider)" +
+	" OR EXISTS (SELECT 1 FROM entity_edge g WHERE g.target_id = e.id AND g.parent_id = stage.parent_id))"
+
 // earlier holds for a row s of the stage behind a row o with the same ref: of
 // several sources of a ref, the one that has waited longest counts.
 const earlier = "o.ref = s.ref AND (o.since, o.provider, o.parent_id) < (s.since, s.provider, s.parent_id)"
@@ -100,12 +109,17 @@ const earlier = "o.ref = s.ref AND (o.since, o.provider, o.parent_id) < (s.since
 //
 // The rule of claims: whoever hands an entity in first holds its ref under a
 // location key, and only the same key may change it. No key gives way to any.
-// What was refused before has its chance with every merge of the ref.
+// Without a key the source itself is the key, so that two sources do not take
+// the place of each other for ever; but such a holder gives way to a key. What
+// was refused before has its chance with every merge of the ref.
 func (t *tx) merge(lane int) (m merged, err error) {
 	if err := t.run("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted)" +
 		" SELECT c.ref, c.provider, c.parent_id, s.uid, c.body, c.hash, NULLIF(c.location_key, ''), c.claimed_at, " + t.build().Bool(false) +
 		" FROM entity_claim c JOIN stage s ON s.ref = c.ref WHERE NOT EXISTS (SELECT 1 FROM stage o WHERE " + earlier + ")" +
 		" ON CONFLICT (ref, provider, parent_id) DO NOTHING"); err != nil {
+		return m, err
+	}
+	if err := t.dropClaimsOfNobody(); err != nil {
 		return m, err
 	}
 	b := t.build()
@@ -121,7 +135,9 @@ func (t *tx) merge(lane int) (m merged, err error) {
 		return m, err
 	}
 	if err := t.run("UPDATE stage SET accepted = " + t.build().Bool(true) +
-		" WHERE EXISTS (SELECT 1 FROM entity e WHERE e.ref = stage.ref AND e.location_key IS NOT DISTINCT FROM stage.location_key)"); err != nil {
+		" WHERE EXISTS (SELECT 1 FROM entity e WHERE e.ref = stage.ref AND e.location_key IS NOT DISTINCT FROM stage.location_key" +
+		" AND (stage.location_key IS NOT NULL OR " + holds + " OR " + vacant +
+		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.ref = stage.ref AND o.location_key IS NULL AND (o.since, o.provider, o.parent_id) < (stage.since, stage.provider, stage.parent_id))))"); err != nil {
 		return m, err
 	}
 	const differs = "s.accepted AND e.unprocessed_hash <> s.hash"
@@ -136,7 +152,11 @@ func (t *tx) merge(lane int) (m merged, err error) {
 	if m.changed, err = t.ids(b); err != nil {
 		return m, err
 	}
-	m.changed = slices.DeleteFunc(m.changed, func(id int64) bool { return slices.Contains(m.added, id) })
+	added := make(map[int64]bool, len(m.added))
+	for _, id := range m.added {
+		added[id] = true
+	}
+	m.changed = slices.DeleteFunc(m.changed, func(id int64) bool { return added[id] })
 	slices.Sort(m.changed)
 	if err := t.mergeEdges(); err != nil {
 		return m, err
@@ -146,6 +166,18 @@ func (t *tx) merge(lane int) (m merged, err error) {
 	}
 	work := append(slices.Clone(m.added), m.changed...)
 	return m, t.due(work, lane, t.now)
+}
+
+// dropClaimsOfNobody forgets staged claims of parents that were removed at this
+// moment, and keeps the others from being removed.
+func (t *tx) dropClaimsOfNobody() error {
+	if !t.postgres() {
+		return nil // there is one writer at a time
+	}
+	const gone = " AND NOT EXISTS (SELECT 1 FROM entity p WHERE p.id = c.parent_id)"
+	return t.run("SELECT p.id FROM entity p WHERE p.id IN (SELECT parent_id FROM stage WHERE parent_id <> 0) ORDER BY p.ref FOR KEY SHARE",
+		"DELETE FROM stage c WHERE c.parent_id <> 0"+gone,
+		"DELETE FROM entity_claim c WHERE c.parent_id <> 0 AND c.ref IN (SELECT ref FROM stage)"+gone)
 }
 
 // taker is somebody who may take an entity over.
@@ -216,9 +248,15 @@ func (t *tx) displace(id int64) error {
 	target := sqltext.ID(id)
 	const into = "INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at) SELECT e.ref, "
 	tail := ", '', e.unprocessed, e.unprocessed_hash, " + sqltext.ID(t.now)
+	if t.postgres() {
+		// A parent that is removed at this moment claims nothing.
+		if err := t.run("SELECT p.id FROM entity p WHERE p.id IN (SELECT parent_id FROM entity_edge WHERE target_id = " + target + ") ORDER BY p.ref FOR KEY SHARE"); err != nil {
+			return err
+		}
+	}
 	return t.run(
 		into+"p.provider, 0"+tail+" FROM provider_edge p JOIN entity e ON e.id = p.target_id WHERE p.target_id = "+target+" ON CONFLICT DO NOTHING",
-		into+"'', g.parent_id"+tail+" FROM entity_edge g JOIN entity e ON e.id = g.target_id WHERE g.target_id = "+target+" ON CONFLICT DO NOTHING",
+		into+"'', g.parent_id"+tail+" FROM entity_edge g JOIN entity e ON e.id = g.target_id JOIN entity p ON p.id = g.parent_id WHERE g.target_id = "+target+" ON CONFLICT DO NOTHING",
 		"DELETE FROM provider_edge WHERE target_id = "+target,
 		"DELETE FROM entity_edge WHERE target_id = "+target,
 	)
@@ -229,9 +267,11 @@ func (t *tx) mergeEdges() error {
 	// its final form.
 	return t.run(
 		"INSERT INTO entity_dirty (entity_id, since) SELECT e.id, "+sqltext.ID(t.now)+" FROM stage s JOIN entity e ON e.ref = s.ref"+
-			" JOIN orphan_candidate c ON c.entity_id = e.id WHERE s.accepted ORDER BY e.id ON CONFLICT (entity_id) DO NOTHING",
-		"INSERT INTO provider_edge (provider, target_id) SELECT s.provider, e.id FROM stage s JOIN entity e ON e.ref = s.ref"+
-			" WHERE s.accepted AND s.provider <> '' ON CONFLICT DO NOTHING",
+			" JOIN orphan_candidate c ON c.entity_id = e.id WHERE s.accepted",
+		"INSERT INTO provider_edge (provider, target_id, ref, hash, location_key) SELECT s.provider, e.id, s.ref, s.hash, COALESCE(s.location_key, '')"+
+			" FROM stage s JOIN entity e ON e.ref = s.ref WHERE s.accepted AND s.provider <> '' ON CONFLICT (provider, target_id)"+
+			" DO UPDATE SET hash = excluded.hash, location_key = excluded.location_key"+
+			" WHERE provider_edge.hash <> excluded.hash OR provider_edge.location_key <> excluded.location_key",
 		"INSERT INTO entity_edge (parent_id, target_id) SELECT s.parent_id, e.id FROM stage s JOIN entity e ON e.ref = s.ref"+
 			" WHERE s.accepted AND s.parent_id <> 0 ON CONFLICT DO NOTHING",
 	)
@@ -248,6 +288,7 @@ func (t *tx) mergeClaims() (int, error) {
 	b.Write("INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at)",
 		" SELECT s.ref, s.provider, s.parent_id, COALESCE(s.location_key, ''), s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
 		" WHERE NOT s.accepted AND s.since = ", sqltext.ID(never),
+		" AND NOT EXISTS (SELECT 1 FROM entity_claim WHERE ", same, " AND entity_claim.hash = s.hash AND entity_claim.location_key = COALESCE(s.location_key, ''))",
 		" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET location_key = excluded.location_key, body = excluded.body, hash = excluded.hash",
 		" WHERE entity_claim.location_key <> excluded.location_key OR entity_claim.hash <> excluded.hash")
 	if _, err := t.exec(b); err != nil {

@@ -157,7 +157,7 @@ func TestOrphansStayForAWhile(t *testing.T) {
 		if removed, err := w.store.RemoveOrphans(ctx, orphanAge); err != nil || removed != 0 {
 			t.Errorf("removed at once: %d, %v", removed, err)
 		}
-		if _, _, err := w.store.Stitch(ctx, 10); err != nil {
+		if _, _, err := w.store.Stitch(ctx, 10, 0); err != nil {
 			t.Fatal(err)
 		}
 		const orphan = `"backstage.io/orphan":"true"`

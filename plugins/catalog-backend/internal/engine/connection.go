@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	catalognode "github.com/flytower/flytower/plugins/catalog-node"
+)
+
+// prepare checks an entity that is handed in, and brings it into the form in
+// which it is kept.
+func prepare(entity catalogcommon.Entity, locationKey string) (store.Deferred, error) {
+	normal, err := catalogcommon.NormalizeEntity(entity)
+	if err != nil {
+		return store.Deferred{}, err
+	}
+	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
+		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
+	}
+	body := normal.AppendJSON(nil)
+	return store.Deferred{Ref: normal.Ref().String(), Body: string(body), Hash: catalogcommon.HashJSON(body), LocationKey: locationKey}, nil
+}
+
+// connection is the way of one provider into the catalog.
+type connection struct {
+	e    *Engine
+	name string
+}
+
+func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognode.DeferredEntity, error]) (catalognode.MutationReport, error) {
+	r, err := c.e.c.Store.ApplyFullWithin(ctx, c.name, prepareAll(entities), c.e.c.Limits[c.name])
+	if refused := new(store.RefusedError); errors.As(err, &refused) {
+		c.e.c.Logger.ErrorContext(ctx, "a full mutation was refused; nothing was changed. If its source is right, raise or drop rejectRemovalsAbovePercentage and rejectEmptySourceCollections in catalog.providerOptions for the provider",
+			"provider", c.name, "seen", refused.Seen, "had", refused.Had, "removed", refused.Removed)
+		if c.e.c.OnRefused != nil {
+			c.e.c.OnRefused(ctx, c.name)
+		}
+		return catalognode.MutationReport{}, apierr.Wrap(apierr.KindConflict, err, "Mutation refused")
+	}
+	return c.report(ctx, r), err
+}
+
+// window is how many entities are prepared at the same time.
+const window = 256
+
+// prepareAll prepares what the sequence yields, on all processors, and keeps
+// its order.
+func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error]) iter.Seq2[store.Deferred, error] {
+	type prepared struct {
+		store.Deferred
+		err error
+	}
+	return func(yield func(store.Deferred, error) bool) {
+		part := make([]catalognode.DeferredEntity, 0, window)
+		done := make([]prepared, window)
+		// flush yields what is in the window.
+		flush := func() bool {
+			workers := min(runtime.GOMAXPROCS(0), len(part))
+			var wg sync.WaitGroup
+			for w := range workers {
+				wg.Go(func() {
+					for i := w; i < len(part); i += workers {
+						done[i].Deferred, done[i].err = prepare(part[i].Entity, part[i].LocationKey)
+					}
+				})
+			}
+			wg.Wait()
+			for i := range part {
+				if !yield(done[i].Deferred, done[i].err) || done[i].err != nil {
+					return false
+				}
+			}
+			clear(part)
+			part = part[:0]
+			return true
+		}
+		for d, err := range entities {
+			if err != nil {
+				yield(store.Deferred{}, err)
+				return
+			}
+			if part = append(part, d); len(part) == window && !flush() {
+				return
+			}
+		}
+		flush()
+	}
+}
+
+// maxInteractive is how many entities a delta may have that somebody may wait
+// for; a larger one comes from a source that is being read.
+const maxInteractive = 100
+
+func (c connection) ApplyDelta(ctx context.Context, d catalognode.Delta) (catalognode.MutationReport, error) {
+	added, removed, err := prepareDelta(d)
+	if err != nil {
+		return catalognode.MutationReport{}, err
+	}
+	lane := store.LaneInteractive
+	if len(added) > maxInteractive {
+		lane = store.LaneNew
+	}
+	r, err := c.e.c.Store.ApplyDelta(ctx, c.name, added, removed, lane)
+	return c.report(ctx, r), err
+}
+
+// Transactional is implemented by the connections of an [Engine], for
+// providers that keep what they hand in beside the catalog.
+type Transactional interface {
+	// ApplyFound applies the change that find finds in the transaction t, in
+	// which it may write down what belongs to the change. It may be called
+	// again. handed returns the refs of what the provider hands in.
+	ApplyFound(ctx context.Context, find func(t *sql.Tx, handed func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error)
+}
+
+// ApplyFound implements [Transactional].
+func (c connection) ApplyFound(ctx context.Context, find func(*sql.Tx, func() ([]string, error)) (catalognode.Delta, error)) (catalognode.MutationReport, error) {
+	r, err := c.e.c.Store.ApplyFound(ctx, c.name, store.LaneInteractive, func(t *sql.Tx, handed func() ([]string, error)) ([]store.Deferred, []string, error) {
+		d, err := find(t, handed)
+		if err != nil {
+			return nil, nil, err
+		}
+		return prepareDelta(d)
+	})
+	return c.report(ctx, r), err
+}
+
+func prepareDelta(d catalognode.Delta) ([]store.Deferred, []string, error) {
+	added := make([]store.Deferred, 0, len(d.Added))
+	for _, a := range d.Added {
+		sd, err := prepare(a.Entity, a.LocationKey)
+		if err != nil {
+			return nil, nil, err
+		}
+		added = append(added, sd)
+	}
+	removed := make([]string, len(d.Removed))
+	for i, ref := range d.Removed {
+		removed[i] = strings.ToLower(ref)
+	}
+	return added, removed, nil
+}
+
+func (c connection) Refresh(ctx context.Context, keys ...string) error {
+	stored := make([]string, len(keys))
+	for i, k := range keys {
+		stored[i] = StoredKey(k)
+	}
+	_, err := c.e.c.Store.RefreshKeys(ctx, stored)
+	return err
+}
+
+func (c connection) report(ctx context.Context, r store.Report) catalognode.MutationReport {
+	for _, conflict := range r.Conflicts {
+		c.e.c.Logger.WarnContext(ctx, "a provider hands in an entity that is claimed from another place; the first stays",
+			"provider", c.name, "entity", conflict.Ref, "holder", conflict.Holder, "refused", conflict.Wanted)
+	}
+	return catalognode.MutationReport{Seen: r.Seen, Added: r.Added, Changed: r.Changed, Removed: r.Removed, Conflicts: len(r.Conflicts)}
+}
