@@ -193,7 +193,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		tables := read.New(database())
 		var reader api.Reader = tables
 		if inMemory.enabled {
-			reader = index.NewReader(terms, tables, indexCache)
+			reader = index.NewReader(terms, tables, int(inMemory.cache))
 			if err := observeIndex(metrics(), terms); err != nil {
 				return err
 			}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 
+	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/postings"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
-	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
 )
 
 // Tables answers the same questions with SQL; it is a read.Reader.
@@ -172,6 +172,9 @@ func (r *Reader) Ancestry(ctx context.Context, ref string) ([]read.Node, error) 
 	return read.WithEntities(ctx, r, nodes)
 }
 
+// fetchChunk is how many entities are read at a time from PostgreSQL.
+const fetchChunk = 2000
+
 // fetch returns the JSON texts of entities, nil for hits without an id. It
 // returns false if one of them is not what was indexed any more. Those that are
 // wanted once are not kept: a download of everything would drive out what is
@@ -201,9 +204,16 @@ func (r *Reader) fetch(ctx context.Context, hits []postings.Hit, once bool) ([][
 	f := follower{database: r.index.database}
 	for len(ids) > 0 {
 		part := ids[:min(idChunk, len(ids))]
+		b := f.build()
+		b.Write("SELECT id, final, final_hash FROM entity WHERE final IS NOT NULL AND id ")
+		if b.Dialect() == core.PostgreSQL {
+			// One text for any number of ids is prepared once.
+			part = ids[:min(fetchChunk, len(ids))]
+			b.Write("= ANY(", b.Arg(part), "::bigint[])")
+		} else {
+			b.Write("IN (", b.IDs(part), ")")
+		}
 		ids = ids[len(part):]
-		b := sqltext.New(f.database.Dialect())
-		b.Write("SELECT id, final, final_hash FROM entity WHERE final IS NOT NULL AND id IN (", b.IDs(part), ")")
 		err := f.each(ctx, b, func(rows *sql.Rows) error {
 			var id int64
 			var entity []byte

@@ -183,6 +183,29 @@ func TestText(t *testing.T) {
 			if diff := cmp.Diff(want, have); diff != "" || !ok {
 				t.Errorf("%q, at most %d (-want +have):\n%s", term, limit, diff)
 			}
+			for _, descending := range []bool{false, true} {
+				q.Order = []query.Order{{Field: "metadata.name", Descending: descending}}
+				q.FullText.Fields = q.FullText.Fields[:1]
+				var want []string
+				for i := range n + 300 {
+					if name, _, _ := strings.Cut(values[i], "\n"); strings.Contains(name, term) {
+						want = append(want, name)
+					}
+				}
+				slices.Sort(want)
+				if descending {
+					slices.Reverse(want)
+				}
+				want = want[:min(limit, len(want))]
+				hits, _ := x.List(q)
+				var have []string
+				for _, h := range hits {
+					have = append(have, h.Value)
+				}
+				if diff := cmp.Diff(want, have); diff != "" {
+					t.Errorf("%q in names, at most %d, descending %v (-want +have):\n%s", term, limit, descending, diff)
+				}
+			}
 		}
 	}
 	for i := range n + 300 {
