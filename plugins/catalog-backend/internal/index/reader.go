@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 
-	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/postings"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
@@ -172,7 +171,7 @@ func (r *Reader) Ancestry(ctx context.Context, ref string) ([]read.Node, error) 
 	return read.WithEntities(ctx, r, nodes)
 }
 
-// fetchChunk is how many entities are read at a time from PostgreSQL.
+// fetchChunk is how many entities are read at a time.
 const fetchChunk = 2000
 
 // fetch returns the JSON texts of entities, nil for hits without an id. It
@@ -203,16 +202,9 @@ func (r *Reader) fetch(ctx context.Context, hits []postings.Hit, once bool) ([][
 	found := make(map[int64][]byte, len(ids))
 	f := follower{database: r.index.database}
 	for len(ids) > 0 {
-		part := ids[:min(idChunk, len(ids))]
+		part := ids[:min(fetchChunk, len(ids))]
 		b := f.build()
-		b.Write("SELECT id, final, final_hash FROM entity WHERE final IS NOT NULL AND id ")
-		if b.Dialect() == core.PostgreSQL {
-			// One text for any number of ids is prepared once.
-			part = ids[:min(fetchChunk, len(ids))]
-			b.Write("= ANY(", b.Arg(part), "::bigint[])")
-		} else {
-			b.Write("IN (", b.IDs(part), ")")
-		}
+		b.Write("SELECT id, final, final_hash FROM entity WHERE final IS NOT NULL AND id ", b.AnyID(part))
 		ids = ids[len(part):]
 		err := f.each(ctx, b, func(rows *sql.Rows) error {
 			var id int64
