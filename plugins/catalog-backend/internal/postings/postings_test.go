@@ -215,3 +215,21 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// TestTextBehindAnUnknownOrder searches a field that the list is ordered by
+// only after one that nobody has.
+func TestTextBehindAnUnknownOrder(t *testing.T) {
+	t.Parallel()
+	x := postings.New()
+	d := postings.Document{ID: 1, Ref: "component:default/a", Rows: []postings.Row{{Field: x.Field("metadata.name"), Value: "a"}}}
+	if err := x.Apply([]postings.Document{d}, nil); err != nil {
+		t.Fatal(err)
+	}
+	hits, ok := x.List(read.Request{
+		KeepUnordered: true, Limit: 10, Order: []query.Order{{Field: "nothing"}, {Field: "metadata.name"}},
+		FullText: query.NewFullText("a", []string{"metadata.name"}),
+	})
+	if len(hits) != 1 || !ok {
+		t.Errorf("%v, %v", hits, ok)
+	}
+}

@@ -183,6 +183,9 @@ func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([
 		return nil, false
 	}
 	first := x.firstOf(order, q.Order)
+	if first == nil {
+		return nil, false // another field comes before, which nobody has
+	}
 	r := x.ranking(order)
 	from, to := 0, r.valued
 	if q.After != nil {
