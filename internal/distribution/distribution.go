@@ -11,7 +11,15 @@ import (
 	"github.com/flytower/flytower/defaults/telemetry/otlp"
 	"github.com/flytower/flytower/internal/exampledata"
 	authbackend "github.com/flytower/flytower/plugins/auth-backend"
+	authmodulegithubprovider "github.com/flytower/flytower/plugins/auth-backend-module-github-provider"
+	authmodulegitlabprovider "github.com/flytower/flytower/plugins/auth-backend-module-gitlab-provider"
+	authmodulegoogleprovider "github.com/flytower/flytower/plugins/auth-backend-module-google-provider"
 	authmoduleguestprovider "github.com/flytower/flytower/plugins/auth-backend-module-guest-provider"
+	authmodulemicrosoftprovider "github.com/flytower/flytower/plugins/auth-backend-module-microsoft-provider"
+	authmoduleoauth2provider "github.com/flytower/flytower/plugins/auth-backend-module-oauth2-provider"
+	authmoduleoauth2proxyprovider "github.com/flytower/flytower/plugins/auth-backend-module-oauth2-proxy-provider"
+	authmoduleoidcprovider "github.com/flytower/flytower/plugins/auth-backend-module-oidc-provider"
+	authmoduleoktaprovider "github.com/flytower/flytower/plugins/auth-backend-module-okta-provider"
 	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
 	catalogmodulegithub "github.com/flytower/flytower/plugins/catalog-backend-module-github"
 	catalogmodulegithuborg "github.com/flytower/flytower/plugins/catalog-backend-module-github-org"
@@ -29,7 +37,15 @@ import (
 func Features() []backend.Feature {
 	return []backend.Feature{
 		authbackend.Plugin,
-		authmoduleguestprovider.Module,
+		authmoduleguestprovider.Module, // a provider signs in where auth.providers has it
+		authmodulegithubprovider.Module,
+		authmodulegitlabprovider.Module,
+		authmodulegoogleprovider.Module,
+		authmodulemicrosoftprovider.Module,
+		authmoduleoauth2provider.Module,
+		authmoduleoauth2proxyprovider.Module,
+		authmoduleoidcprovider.Module,
+		authmoduleoktaprovider.Module,
 		catalogbackend.Plugin,
 		catalogmodulegithub.Module,
 		catalogmodulegithuborg.Module,

@@ -15,12 +15,12 @@ import (
 // corp is an identity provider that gives a new refresh token each time.
 type corp struct{}
 
-func (corp) AuthorizeURL(_ context.Context, scope, state string) (string, error) {
-	return "http://idp.test/?" + url.Values{"scope": {scope}, "state": {state}}.Encode(), nil
+func (corp) AuthorizeURL(_ context.Context, r oauth.AuthorizeRequest) (string, error) {
+	return "http://idp.test/?" + url.Values{"scope": {r.Scope}, "state": {r.State}}.Encode(), nil
 }
 
-func (corp) Authenticate(_ context.Context, query url.Values) (oauth.Result[string], error) {
-	return oauth.Result[string]{User: query.Get("code"), Session: oauth.Session{AccessToken: "a", RefreshToken: "first"}}, nil
+func (corp) Authenticate(_ context.Context, c oauth.Callback) (oauth.Result[string], error) {
+	return oauth.Result[string]{User: c.Query.Get("code"), Session: oauth.Session{AccessToken: "a", RefreshToken: "first"}}, nil
 }
 
 func (corp) Refresh(_ context.Context, r oauth.RefreshRequest) (oauth.Result[string], error) {

@@ -68,12 +68,18 @@ type TokenClaims struct {
 	Extra map[string]any
 }
 
-// UserQuery names a user in the catalog by exactly one of its fields.
+// UserQuery names a user in the catalog by exactly one of EntityRef, Annotations and
+// Filter.
 type UserQuery struct {
 	// EntityRef is a reference to an entity, by default of the kind User.
 	EntityRef string
 	// Annotations are those that the user has.
 	Annotations map[string]string
+	// MatchCase makes the values of Annotations match in case, too, where the
+	// catalog alone does not tell cases apart: ids of some providers differ in
+	// nothing else. An error of no particular kind says that users were found,
+	// but none whose case matches.
+	MatchCase bool
 	// Filter is a predicate as in catalognode.EntitiesQuery, for example
 	// {"spec.profile.email": "jane@example.com"}. Without a key "kind" it
 	// holds for users only.

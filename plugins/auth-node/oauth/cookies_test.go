@@ -83,7 +83,7 @@ func TestCookieAttributes(t *testing.T) {
 				t.Fatalf("cookies %q", set)
 			}
 			nonce, attributes, _ := strings.Cut(set[0], "; ")
-			if attributes != tt.nonce || !regexp.MustCompile(`^corp-nonce=[A-Za-z0-9%]+%3D%3D$`).MatchString(nonce) {
+			if attributes != tt.nonce || !regexp.MustCompile(`^corp-nonce=[A-Za-z0-9%]+%3D%3D\.[A-Za-z0-9_-]{43}$`).MatchString(nonce) {
 				t.Errorf("cookie %s\nwant %s", set[0], tt.nonce)
 			}
 			at, err := url.Parse(resp.Header.Get("Location"))

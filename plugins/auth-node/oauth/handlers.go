@@ -2,9 +2,7 @@ package oauth
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -29,6 +27,7 @@ type environment[U any] struct {
 	cookies       *cookies
 	additional    []string
 	resolve       authnode.SignInResolver[Result[U]]
+	renewals      *renewals[U]
 }
 
 // start sends the user to the identity provider.
@@ -44,9 +43,8 @@ func (e *environment[U]) start(w http.ResponseWriter, r *http.Request, env strin
 	if err := e.checkTargets(s); err != nil {
 		return err
 	}
-	nonce := make([]byte, 16)
-	_, _ = rand.Read(nonce) // never fails
-	s.Nonce = base64.StdEncoding.EncodeToString(nonce)
+	begun := newAttempt()
+	s.Nonce = begun.nonce
 	granted := ""
 	if e.PersistScopes {
 		granted = e.cookies.get(r, e.cookies.granted())
@@ -55,11 +53,11 @@ func (e *environment[U]) start(w http.ResponseWriter, r *http.Request, env strin
 	if e.PersistScopes {
 		s.Scope = scope
 	}
-	location, err := e.authenticator.AuthorizeURL(r.Context(), scope, s.encode())
+	location, err := e.authenticator.AuthorizeURL(r.Context(), AuthorizeRequest{Scope: scope, State: s.encode(), Secrets: begun.secrets(e.id, env)})
 	if err != nil {
 		return err
 	}
-	e.cookies.setNonce(w, s.Nonce, e.target(s))
+	e.cookies.setNonce(w, begun.encode(), e.target(s))
 	redirect(w, location)
 	return nil
 }
@@ -93,7 +91,7 @@ func (e *environment[U]) target(s state) string {
 
 // frame takes the answer of the identity provider and hands the result to the
 // frontend, also one that is an error.
-func (e *environment[U]) frame(w http.ResponseWriter, r *http.Request, _ string) error {
+func (e *environment[U]) frame(w http.ResponseWriter, r *http.Request, env string) error {
 	s, err := decodeState(r.URL.Query().Get("state"))
 	if err == nil {
 		if err = e.checkTargets(s); err != nil {
@@ -102,7 +100,7 @@ func (e *environment[U]) frame(w http.ResponseWriter, r *http.Request, _ string)
 	}
 	var answer json.RawMessage
 	if err == nil {
-		answer, err = e.finish(w, r, s)
+		answer, err = e.finish(w, r, s, env)
 	}
 	if err == nil && s.Flow == "redirect" && s.RedirectURL == "" {
 		err = apierr.Input("No redirectUrl provided in request query parameters")
@@ -153,13 +151,15 @@ func (e *environment[U]) public(ctx context.Context, err error) error {
 }
 
 // finish exchanges the code for a session and signs the user in.
-func (e *environment[U]) finish(w http.ResponseWriter, r *http.Request, s state) (json.RawMessage, error) {
-	nonce := e.cookies.get(r, e.cookies.nonce())
+func (e *environment[U]) finish(w http.ResponseWriter, r *http.Request, s state, env string) (json.RawMessage, error) {
+	begun := decodeAttempt(e.cookies.get(r, e.cookies.nonce()))
 	switch {
-	case nonce == "":
+	case begun.nonce == "":
 		return nil, apierr.NotAllowed("Auth response is missing cookie nonce")
-	case subtle.ConstantTimeCompare([]byte(nonce), []byte(s.Nonce)) != 1:
+	case subtle.ConstantTimeCompare([]byte(begun.nonce), []byte(s.Nonce)) != 1:
 		return nil, apierr.NotAllowed("Invalid nonce")
+	case s.Env != env:
+		return nil, apierr.NotAllowed("The sign-in began in another environment")
 	}
 	e.cookies.setNonce(w, "", e.target(s)) // it is good once
 	query := r.URL.Query()
@@ -176,7 +176,7 @@ func (e *environment[U]) finish(w http.ResponseWriter, r *http.Request, s state)
 		}
 		return nil, apierr.New(apierr.KindError, "Authentication failed, %s", text)
 	}
-	result, err := e.authenticator.Authenticate(r.Context(), query)
+	result, err := e.authenticator.Authenticate(r.Context(), Callback{Query: query, Secrets: begun.secrets(e.id, env)})
 	if err != nil {
 		return nil, err
 	}
@@ -262,13 +262,10 @@ func (e *environment[U]) renew(w http.ResponseWriter, r *http.Request) (json.Raw
 	}
 	scope := e.scope(r.URL.Query().Get("scope"), granted)
 	has := splitScope(granted)
-	result, err := e.authenticator.Refresh(r.Context(), RefreshRequest{
+	result, err := e.renewals.renew(r.Context(), RefreshRequest{
 		RefreshToken: token, Scope: scope,
 		ScopeGranted: e.PersistScopes && !slices.ContainsFunc(splitScope(scope), func(s string) bool { return !slices.Contains(has, s) }),
-	})
-	if err != nil {
-		return nil, err
-	}
+	}, e.authenticator.Refresh)
 	// The identity provider may have withdrawn the old token already, so the
 	// new one is kept also where the rest fails.
 	origin := e.app
@@ -277,6 +274,9 @@ func (e *environment[U]) renew(w http.ResponseWriter, r *http.Request) (json.Raw
 	}
 	if next := result.Session.RefreshToken; next != "" && next != token {
 		e.cookies.set(w, r, e.cookies.token(), next, origin)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if e.PersistScopes {
 		e.cookies.set(w, r, e.cookies.granted(), scope, origin)
@@ -300,6 +300,9 @@ func (e *environment[U]) logout(w http.ResponseWriter, r *http.Request, _ string
 		origin = e.app
 	}
 	token := e.cookies.get(r, e.cookies.token())
+	if token != "" {
+		token = e.renewals.end(r.Context(), token)
+	}
 	e.cookies.remove(w, r, e.cookies.token(), origin)
 	e.cookies.remove(w, r, e.cookies.granted(), origin)
 	if revoker, ok := e.authenticator.(Revoker); ok {

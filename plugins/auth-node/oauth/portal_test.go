@@ -47,12 +47,12 @@ type identityProvider struct {
 	long      int    // length of the refresh token
 }
 
-func (p *identityProvider) AuthorizeURL(_ context.Context, scope, state string) (string, error) {
-	return "http://idp.test/authorize?" + url.Values{"scope": {scope}, "state": {state}}.Encode(), nil
+func (p *identityProvider) AuthorizeURL(_ context.Context, r oauth.AuthorizeRequest) (string, error) {
+	return "http://idp.test/authorize?" + url.Values{"scope": {r.Scope}, "state": {r.State}}.Encode(), nil
 }
 
-func (p *identityProvider) Authenticate(_ context.Context, query url.Values) (oauth.Result[string], error) {
-	switch code := query.Get("code"); code {
+func (p *identityProvider) Authenticate(_ context.Context, c oauth.Callback) (oauth.Result[string], error) {
+	switch code := c.Query.Get("code"); code {
 	case "odd":
 		return oauth.Result[string]{}, errors.New("dial tcp: hunter2")
 	case "used":

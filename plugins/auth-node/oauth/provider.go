@@ -22,12 +22,15 @@ import (
 // others is logged only.
 type Authenticator[U any] interface {
 	// AuthorizeURL returns where the user signs in. The identity provider has
-	// to return scope as granted and state as it is.
-	AuthorizeURL(ctx context.Context, scope, state string) (string, error)
-	// Authenticate takes the query with which the identity provider sent the
-	// user back, other than one with an error, and exchanges its code.
-	Authenticate(ctx context.Context, query url.Values) (Result[U], error)
-	// Refresh continues a session.
+	// to return the scope as granted and the state as it is.
+	AuthorizeURL(ctx context.Context, r AuthorizeRequest) (string, error)
+	// Authenticate takes the answer with which the identity provider sent the
+	// user back, other than an error, and exchanges its code.
+	Authenticate(ctx context.Context, r Callback) (Result[U], error)
+	// Refresh continues a session. Where the identity provider has given a new
+	// refresh token before something else failed, the result beside the error
+	// has it: the kit keeps it, since the old one may not be good any more.
+	// Refresh goes on where the browser hangs up, for a minute at most.
 	Refresh(ctx context.Context, r RefreshRequest) (Result[U], error)
 }
 
@@ -37,6 +40,21 @@ type Revoker interface {
 	// Revoke ends the session; the token is empty where there is none. If the
 	// user has to visit a page to end it, Revoke returns its URL.
 	Revoke(ctx context.Context, refreshToken string) (logoutURL string, err error)
+}
+
+// AuthorizeRequest asks for the beginning of a sign-in.
+type AuthorizeRequest struct {
+	Scope, State string
+	Secrets      Secrets
+}
+
+// Callback is the end of a sign-in.
+type Callback struct {
+	// Query is that of the URL to which the identity provider sent the user.
+	Query url.Values
+	// Secrets are those of the beginning. They are empty where the sign-in
+	// began at a backend that does not keep any.
+	Secrets Secrets
 }
 
 // RefreshRequest asks to continue a session.
@@ -74,7 +92,11 @@ type Options struct {
 	// CallbackURL is where the identity provider sends the user back: that of
 	// the configuration, or the route /handler/frame of the provider.
 	CallbackURL string
-	Logger      *slog.Logger
+	// Client sends the requests to the identity provider.
+	Client *http.Client
+	// Now is the clock.
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Provider is a sign-in provider. Its configuration has a level for each
@@ -84,8 +106,9 @@ type Provider[U any] struct {
 	Initialize func(ctx context.Context, o Options) (Authenticator[U], error)
 	// Profile makes the profile; nil is an empty one.
 	Profile func(ctx context.Context, r Result[U]) (authnode.Profile, error)
-	// Required are the scopes that are always asked for.
-	Required []string
+	// Required are the scopes that are always asked for, and Additional those
+	// that are asked for beside what additionalScopes of the configuration has.
+	Required, Additional []string
 	// PersistScopes keeps the granted scopes in a cookie, for identity
 	// providers that forget them when a session is refreshed.
 	PersistScopes bool
@@ -97,6 +120,8 @@ type Provider[U any] struct {
 	// Resolvers are those that the configuration may name, beside
 	// [authnode.CommonResolvers].
 	Resolvers map[string]authnode.SignInResolverFactory[Result[U]]
+	// Client sends the requests to the identity provider; nil is [NewClient].
+	Client *http.Client
 	// Now is the clock; nil is [time.Now].
 	Now func() time.Time
 }
@@ -112,6 +137,9 @@ func (p Provider[U]) Factory() authnode.ProviderFactory {
 		}
 		if p.Now == nil {
 			p.Now = time.Now
+		}
+		if p.Client == nil {
+			p.Client = NewClient()
 		}
 		environments := map[string]*environment[U]{}
 		for _, name := range o.Config.Keys("") {
@@ -179,7 +207,7 @@ func (p Provider[U]) environment(ctx context.Context, o authnode.ProviderOptions
 	if resolve == nil {
 		resolve = p.SignIn
 	}
-	authenticator, err := p.Initialize(ctx, Options{Config: cfg, CallbackURL: callback, Logger: o.Logger})
+	authenticator, err := p.Initialize(ctx, Options{Config: cfg, CallbackURL: callback, Client: p.Client, Now: p.Now, Logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +217,8 @@ func (p Provider[U]) environment(ctx context.Context, o authnode.ProviderOptions
 	}
 	return &environment[U]{
 		Provider: p, id: o.ID, app: app, allowed: o.OriginAllowed, log: o.Logger, signIn: o.SignIn,
-		authenticator: authenticator, cookies: cookies, additional: additional, resolve: resolve,
+		authenticator: authenticator, cookies: cookies, additional: slices.Concat(additional, p.Additional), resolve: resolve,
+		renewals: newRenewals[U](p.Now),
 	}, nil
 }
 

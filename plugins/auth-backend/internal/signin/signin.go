@@ -69,11 +69,20 @@ func (c *Context) FindCatalogUser(ctx context.Context, q authnode.UserQuery) (ca
 			found = append(found, entity)
 		}
 	default:
-		page, err := c.Catalog.Query(ctx, catalognode.EntitiesQuery{Query: predicate(q), Limit: 2}, c.Auth.Own())
+		limit := 2
+		if q.MatchCase {
+			limit = maxCases
+		}
+		page, err := c.Catalog.Query(ctx, catalognode.EntitiesQuery{Query: predicate(q), Limit: limit}, c.Auth.Own())
 		if err != nil {
 			return nil, noAnswer(err)
 		}
-		found = page.Items
+		if found = page.Items; q.MatchCase && len(found) > 0 {
+			found = slices.DeleteFunc(found, func(e catalogcommon.Entity) bool { return !annotated(e, q.Annotations) })
+			if len(found) == 0 {
+				return nil, apierr.New(apierr.KindError, "The users in the catalog have this annotation in another case")
+			}
+		}
 	}
 	switch len(found) {
 	case 0:
@@ -83,6 +92,19 @@ func (c *Context) FindCatalogUser(ctx context.Context, q authnode.UserQuery) (ca
 	default:
 		return nil, apierr.Conflict("User lookup resulted in multiple matches")
 	}
+}
+
+// maxCases bounds the users whose annotations differ in case only.
+const maxCases = 100
+
+// annotated reports whether the entity has exactly these annotations.
+func annotated(e catalogcommon.Entity, want map[string]string) bool {
+	for name, value := range want {
+		if e.Annotation(name) != value {
+			return false
+		}
+	}
+	return true
 }
 
 // noAnswer keeps a catalog that is not there from looking like a user who is

@@ -64,6 +64,12 @@ func user(name string, relations ...catalogcommon.EntityRelation) catalogcommon.
 	return e
 }
 
+func annotatedUser(name, x string) catalogcommon.Entity {
+	e := user(name)
+	e.SetAnnotation("x", x)
+	return e
+}
+
 func newContext(t *testing.T, c catalognode.Client) *signin.Context {
 	t.Helper()
 	db := testdb.NewSQLite(t)
@@ -90,6 +96,10 @@ func TestFindCatalogUser(t *testing.T) {
 		"by ref":            {query: authnode.UserQuery{EntityRef: "group:a/b"}, asked: "group:a/b", kind: apierr.KindNotFound},
 		"malformed ref":     {query: authnode.UserQuery{EntityRef: "user:/x"}, kind: "TypeError"},
 		"by annotation":     {query: authnode.UserQuery{Annotations: map[string]string{"github.com/user-id": "7"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"kind": "User", "metadata.annotations.github.com/user-id": "7"}},
+		"in that case":      {query: authnode.UserQuery{Annotations: map[string]string{"x": "Id"}, MatchCase: true}, has: []catalogcommon.Entity{annotatedUser("joe", "id"), annotatedUser("jane", "Id")}, asked: map[string]any{"kind": "User", "metadata.annotations.x": "Id"}},
+		"in another case":   {query: authnode.UserQuery{Annotations: map[string]string{"x": "Id"}, MatchCase: true}, has: []catalogcommon.Entity{annotatedUser("joe", "id")}, asked: map[string]any{"kind": "User", "metadata.annotations.x": "Id"}, kind: apierr.KindError},
+		"in no case":        {query: authnode.UserQuery{Annotations: map[string]string{"x": "Id"}, MatchCase: true}, asked: map[string]any{"kind": "User", "metadata.annotations.x": "Id"}, kind: apierr.KindNotFound},
+		"twice in the case": {query: authnode.UserQuery{Annotations: map[string]string{"x": "Id"}, MatchCase: true}, has: []catalogcommon.Entity{annotatedUser("joe", "Id"), annotatedUser("jane", "Id")}, asked: map[string]any{"kind": "User", "metadata.annotations.x": "Id"}, kind: apierr.KindConflict},
 		"by filter":         {query: authnode.UserQuery{Filter: map[string]any{"spec.x": "y"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"kind": "User", "spec.x": "y"}},
 		"by kind":           {query: authnode.UserQuery{Filter: map[string]any{"Kind": "Group"}}, has: []catalogcommon.Entity{jane}, asked: map[string]any{"Kind": "Group"}},
 		"several":           {query: authnode.UserQuery{Filter: map[string]any{"spec.x": "y"}}, has: []catalogcommon.Entity{jane, joe}, asked: map[string]any{"kind": "User", "spec.x": "y"}, kind: apierr.KindConflict},
