@@ -20,6 +20,7 @@ type Backend struct {
 	chosen   bool // Only was called
 	wiring   *wiring
 	installs map[*factory]*install
+	defaults map[*service]*factory // of references
 	parts    map[*unit]*part
 	loaders  map[*loader]*declared
 	sealed   bool    // Start or Stop was called
@@ -75,7 +76,7 @@ func WithDefaults(fs ...ServiceFactory) Option {
 // New returns a backend without features.
 func New(opts ...Option) *Backend {
 	b := &Backend{
-		installs: map[*factory]*install{}, parts: map[*unit]*part{}, loaders: map[*loader]*declared{},
+		installs: map[*factory]*install{}, defaults: map[*service]*factory{}, parts: map[*unit]*part{}, loaders: map[*loader]*declared{},
 		phase: PhaseNew, started: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	b.board.phase = PhaseNew

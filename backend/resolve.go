@@ -333,8 +333,7 @@ func (w *wiring) nodeFor(s *service) *node {
 	w.nodes[s.id] = n
 	w.order = append(w.order, n)
 	site := Site{fmt.Sprintf("reference of service %q", s.id), sourceOf(s.pc)}
-	var f *factory
-	err := protect("the function given to WithDefault", "", nil, func() error { f = s.def().f; return nil })
+	f, err := w.b.defaultOf(s)
 	switch {
 	case err != nil:
 		w.problem(&DefaultFactoryError{s.id, site, err.Error()})
@@ -348,6 +347,20 @@ func (w *wiring) nodeFor(s *service) *node {
 		n.installs = []*install{w.install(f, added{pc: s.pc})}
 	}
 	return n
+}
+
+// defaultOf returns the default factory of a reference. It is made once, since
+// instances belong to their factory, and the graph is resolved anew when
+// loaders yield more, or more is fetched.
+func (b *Backend) defaultOf(s *service) (f *factory, err error) {
+	if f := b.defaults[s]; f != nil {
+		return f, nil
+	}
+	if err := protect("the function given to WithDefault", "", nil, func() error { f = s.def().f; return nil }); err != nil {
+		return nil, err
+	}
+	b.defaults[s] = f
+	return f, nil
 }
 
 // describe renders what references with one id must agree on.

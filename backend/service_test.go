@@ -425,6 +425,37 @@ func TestBuiltInLifecyclesCanBeDecorated(t *testing.T) {
 	}
 }
 
+// The graph is resolved anew when a loader yields features and when something
+// is fetched that nobody needed; the instances that exist stay the only ones.
+func TestDefaultsOfReferencesAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	var made atomic.Int64
+	shared := backend.NewRootServiceRef[int]("test.shared").WithDefault(func(r backend.RootServiceRef[int]) backend.ServiceFactory {
+		return backend.NewRootServiceFactory(r, func(*backend.RootEnv) backend.MakeFunc[int] {
+			return func(context.Context) (int, error) { return int(made.Add(1)), nil }
+		})
+	})
+	onTop := backend.NewRootServiceFactory(rootA, func(env *backend.RootEnv) backend.MakeFunc[int] {
+		below := shared.From(env)
+		return func(context.Context) (int, error) { return 10 * below(), nil }
+	}, backend.Lazy())
+	var seen int
+	b := start(t,
+		backend.NewFeatureLoader("early", func(env *backend.RootEnv) backend.LoadFunc {
+			v := shared.From(env)
+			return func(context.Context) ([]backend.Feature, error) {
+				seen = v()
+				return []backend.Feature{needing("p", func(env *backend.PluginEnv) { _ = shared.From(env) })}, nil
+			}
+		}),
+		onTop,
+	)
+	v, err := backend.Get(b, rootA)
+	if err != nil || v != 10 || seen != 1 || made.Load() != 1 {
+		t.Errorf("Get = %d, %v; the loader saw instance %d of %d", v, err, seen, made.Load())
+	}
+}
+
 func TestGetNeedsAStartedBackend(t *testing.T) {
 	t.Parallel()
 	b := backend.New().Add(rootValue(rootA, 1), intFactory(serviceA), emptyPlugin("p"))

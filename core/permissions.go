@@ -135,6 +135,11 @@ type PermissionRule struct {
 	ParamsSchema json.RawMessage
 	// Apply decides for one resource, as returned by GetResources.
 	Apply func(resource any, params json.RawMessage) (bool, error)
+	// Query returns the same condition in the query language of the plugin that
+	// has the resources, with which it restricts lists; for the catalog that is
+	// a filter predicate, such as map[string]any{"spec.type": "service"}. A
+	// plugin that needs it refuses conditions of a rule without it.
+	Query func(params json.RawMessage) (any, error)
 }
 
 // ResourceType is a type of resource whose permissions a plugin owns.
@@ -155,6 +160,8 @@ type PermissionsRegistryService interface {
 	AddRules(rules ...PermissionRule) error
 	// Apply evaluates criteria of a registered resource type for one resource.
 	Apply(c PermissionCriteria, resource any) (bool, error)
+	// Query returns the query of a rule with parameters; see [PermissionRule].
+	Query(rule, resourceType string, params json.RawMessage) (any, error)
 }
 
 // PermissionsRegistry publishes the permissions of a plugin.

@@ -45,7 +45,10 @@ func (onlyJane) AuthorizeConditional(context.Context, core.Credentials, ...core.
 	return nil, apierr.NotImplemented("not asked here")
 }
 
-type permissionNames struct{ names []string }
+type permissionNames struct {
+	core.PermissionsRegistryService // nothing else is asked
+	names                           []string
+}
 
 func (p *permissionNames) AddPermissions(all ...core.Permission) error {
 	for _, one := range all {
@@ -53,9 +56,6 @@ func (p *permissionNames) AddPermissions(all ...core.Permission) error {
 	}
 	return nil
 }
-func (*permissionNames) AddResourceType(core.ResourceType) error          { return nil }
-func (*permissionNames) AddRules(...core.PermissionRule) error            { return nil }
-func (*permissionNames) Apply(core.PermissionCriteria, any) (bool, error) { return false, nil }
 
 // trail is an audit service that remembers.
 type trail struct {

@@ -246,6 +246,55 @@ func (r *Registry) Apply(c core.PermissionCriteria, resource any) (bool, error) 
 	return newEvaluation(t).apply(c, resource)
 }
 
+// Query returns the query of a rule. A rule without one is a
+// not-implemented error.
+func (r *Registry) Query(name, resourceType string, params json.RawMessage) (any, error) {
+	r.mu.RLock()
+	t := r.types[resourceType]
+	r.mu.RUnlock()
+	if t == nil {
+		return nil, apierr.Input("Unexpected resource types: %s.", resourceType)
+	}
+	rule, err := t.rule(name)
+	if err != nil {
+		return nil, err
+	}
+	if rule.PermissionRule.Query == nil {
+		return nil, apierr.NotImplemented("permission rule %q of plugin %s cannot restrict lists; give it a Query function", name, r.plugin)
+	}
+	if params, err = rule.check(params); err != nil {
+		return nil, err
+	}
+	q, err := rule.PermissionRule.Query(params)
+	if err != nil {
+		return nil, fmt.Errorf("permission rule %s: %w", name, err)
+	}
+	return q, nil
+}
+
+func (t *resourceType) rule(name string) (*rule, error) {
+	if r := t.rules[name]; r != nil {
+		return r, nil
+	}
+	return nil, apierr.New(apierr.KindError, "Permission rule '%s' does not exist for resource type '%s'", name, t.name)
+}
+
+// check returns valid parameters with their defaults.
+func (r *rule) check(params json.RawMessage) (json.RawMessage, error) {
+	if len(params) == 0 || string(params) == "null" {
+		params = json.RawMessage(`{}`)
+	}
+	params, err := r.params.Check(params)
+	if err != nil {
+		var invalid *jsonschema.ValidationError
+		if errors.As(err, &invalid) {
+			err = invalid.Wire()
+		}
+		return nil, apierr.Wrap(apierr.KindInput, err, "Parameters to rule are invalid")
+	}
+	return params, nil
+}
+
 // firstType returns the resource type of the leftmost rule of valid criteria.
 func firstType(c core.PermissionCriteria) string {
 	for c.Rule == "" {
@@ -302,24 +351,15 @@ func (e *evaluation) leaf(c core.PermissionCriteria, resource any) (bool, error)
 	if c.ResourceType != e.t.name {
 		return false, apierr.Input("permission rule %q is for resource type %q, the resource is of type %q", c.Rule, c.ResourceType, e.t.name)
 	}
-	rule := e.t.rules[c.Rule]
-	if rule == nil {
-		return false, apierr.New(apierr.KindError, "Permission rule '%s' does not exist for resource type '%s'", c.Rule, c.ResourceType)
+	rule, err := e.t.rule(c.Rule)
+	if err != nil {
+		return false, err
 	}
 	key := paramsKey{c.Rule, string(c.Params)}
 	params, checked := e.params[key]
 	if !checked {
-		params = c.Params
-		if len(params) == 0 || string(params) == "null" {
-			params = json.RawMessage(`{}`)
-		}
-		var err error
-		if params, err = rule.params.Check(params); err != nil {
-			var invalid *jsonschema.ValidationError
-			if errors.As(err, &invalid) {
-				err = invalid.Wire()
-			}
-			return false, apierr.Wrap(apierr.KindInput, err, "Parameters to rule are invalid")
+		if params, err = rule.check(c.Params); err != nil {
+			return false, err
 		}
 		e.params[key] = params
 	}

@@ -342,6 +342,35 @@ func TestApply(t *testing.T) {
 	}
 }
 
+func TestQuery(t *testing.T) {
+	t.Parallel()
+	r := permissionsregistry.New("library")
+	must(t, r.AddResourceType(library(nil)))
+	must(t, r.AddRules(core.PermissionRule{
+		Name: "BY", ResourceType: "book", ParamsSchema: json.RawMessage(`{"type":"object","properties":{"author":{"type":"string"}},"required":["author"]}`),
+		Apply: func(any, json.RawMessage) (bool, error) { return true, nil },
+		Query: func(params json.RawMessage) (any, error) {
+			var p struct{ Author string }
+			return map[string]string{"author": p.Author}, json.Unmarshal(params, &p)
+		},
+	}))
+	for _, tc := range []struct {
+		rule, of, params string
+		want             error
+	}{
+		{"BY", "book", `{"author":"austen"}`, nil},
+		{"BY", "book", `{}`, apierr.Input("")},
+		{"BY", "shelf", `{"author":"austen"}`, apierr.Input("")},
+		{"IS_LONG", "book", ``, apierr.NotImplemented("")},
+		{"NOPE", "book", ``, apierr.New(apierr.KindError, "")},
+	} {
+		q, err := r.Query(tc.rule, tc.of, json.RawMessage(tc.params))
+		if !errors.Is(err, tc.want) || tc.want == nil && q == nil {
+			t.Errorf("%s of %s: %v, %v", tc.rule, tc.of, q, err)
+		}
+	}
+}
+
 func FuzzCriteria(f *testing.F) {
 	for _, c := range []string{
 		`{"rule":"IS_LONG","resourceType":"book"}`, `{"not":{"rule":"HAS_PREFIX","resourceType":"book","params":{"prefix":"d"}}}`,

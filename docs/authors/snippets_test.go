@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -18,6 +19,8 @@ import (
 	"github.com/flytower/flytower/backendtest"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/core/jsonbody"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
 
 // The code that the documents of this folder quote, and tests that it works.
@@ -288,6 +291,37 @@ func TestRemember(t *testing.T) {
 	}
 	if calls != 1 {
 		t.Errorf("%d calls", calls)
+	}
+}
+
+// eachAPI visits all APIs in the catalog.
+func eachAPI(ctx context.Context, catalog catalognode.Client, who core.Credentials, visit func(catalogcommon.Entity) error) error {
+	for entity, err := range catalog.StreamEntities(ctx, catalognode.EntitiesQuery{Query: map[string]any{"kind": "api"}}, who) {
+		if err != nil {
+			return err
+		}
+		if err := visit(entity); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// twoAPIs is a catalog with two APIs.
+type twoAPIs struct{ catalognode.Client }
+
+func (twoAPIs) StreamEntities(context.Context, catalognode.EntitiesQuery, core.Credentials) iter.Seq2[catalogcommon.Entity, error] {
+	return func(yield func(catalogcommon.Entity, error) bool) {
+		_ = yield(catalogcommon.Entity{"kind": "API"}, nil) && yield(catalogcommon.Entity{"kind": "API"}, nil) && yield(nil, errNoThing)
+	}
+}
+
+func TestEachAPI(t *testing.T) {
+	t.Parallel()
+	n := 0
+	err := eachAPI(t.Context(), twoAPIs{}, core.NoCredentials(), func(catalogcommon.Entity) error { n++; return nil })
+	if n != 2 || !errors.Is(err, errNoThing) {
+		t.Errorf("%d entities, %v", n, err)
 	}
 }
 

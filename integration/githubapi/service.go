@@ -174,6 +174,13 @@ func (a *API) HasApps() bool {
 	return err == nil && len(c.integration.Apps) > 0
 }
 
+// HasCredentials reports whether a token or a GitHub App is configured for the
+// host. Some reads, such as searches for code, need one.
+func (a *API) HasCredentials() bool {
+	c, err := a.connection()
+	return err == nil && (len(c.integration.Apps) > 0 || !c.integration.Token.IsZero())
+}
+
 // AsApp reports whether requests about the owner are sent as a GitHub App,
 // which may read less than the token of a person.
 func (a *API) AsApp(ctx context.Context, owner string) (bool, error) {

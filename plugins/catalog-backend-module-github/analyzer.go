@@ -37,10 +37,15 @@ type analyzer struct {
 	auth    core.AuthService
 }
 
-// Supports implements [catalognode.LocationAnalyzer].
+// Supports implements [catalognode.LocationAnalyzer]. Without credentials no
+// host can be searched; its repositories are then taken for empty.
 func (a *analyzer) Supports(target string) bool {
-	kind, known := a.hosts.Kind(target)
-	return known && kind == integration.KindGitHub
+	at, err := integration.ParseURL(target)
+	if kind, known := a.hosts.Kind(target); err != nil || !known || kind != integration.KindGitHub {
+		return false
+	}
+	api, err := a.github.Host(at.Host)
+	return err == nil && api.HasCredentials()
 }
 
 // Existing searches the default branch of the repository and processes what it

@@ -33,8 +33,8 @@ func TestAnalyzer(t *testing.T) {
 	c.SetContent("url:"+yml, []catalogcommon.Entity{component("yml")})
 	c.SetContent("url:"+gh.URL+"/acme/shop/blob/trunk/bad/broken.yaml", apierr.Input("InputError: no kind"))
 
-	if c.Analyzer("https://gitlab.com/acme/shop") != nil || c.Analyzer("https://unknown.example.com/acme/shop") != nil || c.Analyzer("no url") != nil {
-		t.Error("the analyzer supports hosts that are not GitHub")
+	if c.Analyzer("https://gitlab.com/acme/shop") != nil || c.Analyzer("https://unknown.example.com/acme/shop") != nil || c.Analyzer("no url") != nil || c.Analyzer("https://github.com/acme/shop") != nil {
+		t.Error("the analyzer supports hosts that are not GitHub, or that it has no credentials for")
 	}
 	at := func(url string) catalogcommon.LocationRef { return catalogcommon.LocationRef{Type: "url", Target: url} }
 	for _, tc := range []struct {

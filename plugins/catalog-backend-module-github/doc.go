@@ -17,6 +17,11 @@
 // a module passes webhooks of GitHub on as events, the topics github.push and
 // github.repository keep the catalog up to date in between.
 //
+// Webhooks of all kinds under the topic github become events of source hosts
+// (catalognode.SCMEvents), which registered locations follow if the
+// configuration catalog.scmEvents says so. And users who want to register a
+// repository are shown the catalog files that are in it.
+//
 // What the host does not answer is unknown, never gone: a run that cannot read
 // the whole list changes nothing, and one that finds far fewer repositories
 // than the last is refused. [ConfigSchema] has all keys.

@@ -12,38 +12,48 @@ import (
 type indexSettings struct {
 	enabled   bool
 	maxMemory int64 // bytes
+	cache     int64 // bytes
 }
 
-// defaultIndexMemory holds about a million entities.
-const defaultIndexMemory = 1 << 30
-
-// indexCache is how many bytes of entities are kept for the next reader.
-const indexCache = 64 << 20
+const (
+	// defaultIndexMemory holds about a million entities.
+	defaultIndexMemory = 1 << 30
+	// defaultIndexCache is how many bytes of entities are kept for the next
+	// reader.
+	defaultIndexCache = 64 << 20
+)
 
 func readIndexSettings(c core.Config) (s indexSettings, err error) {
-	s.maxMemory = defaultIndexMemory
 	if s.enabled, err = c.BoolOr("catalog.index.enabled", true); err != nil {
 		return s, err
 	}
-	v, ok := c.Value("catalog.index.maxMemory")
+	if s.maxMemory, err = readBytes(c, "catalog.index.maxMemory", defaultIndexMemory); err != nil {
+		return s, err
+	}
+	s.cache, err = readBytes(c, "catalog.index.cache", defaultIndexCache)
+	return s, err
+}
+
+// readBytes reads a number of bytes.
+func readBytes(c core.Config, key string, absent int64) (n int64, err error) {
+	v, ok := c.Value(key)
 	if !ok {
-		return s, nil
+		return absent, nil
 	}
 	switch v := v.(type) {
 	case string:
-		s.maxMemory, ok = parseBytes(v)
+		n, ok = parseBytes(v)
 	case float64:
-		s.maxMemory, ok = int64(v), v > 0 && v < math.MaxInt64
+		n, ok = int64(v), v > 0 && v < math.MaxInt64
 	case int:
-		s.maxMemory, ok = int64(v), v > 0
+		n, ok = int64(v), v > 0
 	default:
 		ok = false
 	}
 	if !ok {
-		const key = "catalog.index.maxMemory"
-		return s, &core.ConfigError{Key: c.Path(key), Position: c.Position(key), Problem: "must be a number of bytes, or a number with the unit KiB, MiB or GiB, such as 512MiB"}
+		return 0, &core.ConfigError{Key: c.Path(key), Position: c.Position(key), Problem: "must be a number of bytes, or a number with the unit KiB, MiB or GiB, such as 512MiB"}
 	}
-	return s, nil
+	return n, nil
 }
 
 // parseBytes reads a number of bytes with or without a unit.

@@ -19,9 +19,9 @@ import (
 // names with underscores are those of older dashboards: Prometheus would add
 // _total to a counter, so they are gauges.
 type observer struct {
-	processed, stitched                       metric.Int64Counter
-	duration, delay, processors, stitchLength metric.Float64Histogram
-	oldProcessed, oldStitched                 tally
+	processed, stitched                            metric.Int64Counter
+	duration, delay, processors, stitching, marked metric.Float64Histogram
+	oldProcessed, oldStitched                      tally
 }
 
 func newObserver(meter metric.Meter, state *store.Store) (*observer, error) {
@@ -47,7 +47,8 @@ func newObserver(meter metric.Meter, state *store.Store) (*observer, error) {
 	o.duration = seconds("catalog.processing.duration", "Time spent executing the full processing flow")
 	o.delay = seconds("catalog.processing.queue.delay", "How long entities waited between being due and being processed")
 	o.processors = seconds("catalog.processors.duration", "Time spent executing the steps of processors")
-	o.stitchLength = seconds("catalog.stitching.duration", "Time spent building a batch of final entities")
+	o.stitching = seconds("catalog.stitching.duration", "Time spent building a batch of final entities")
+	o.marked = seconds("catalog.stitching.queue.delay", "How long the first of a batch of entities waited for its final form")
 	o.oldProcessed.to = gauge("catalog_processed_entities_count", "Amount of entities processed; use catalog.processed.entities.count")
 	o.oldStitched.to = gauge("catalog_stitched_entities_count", "Amount of final entities built; use catalog.stitched.entities.count")
 	length := gauge("catalog.stitching.queue.length", "Number of entities waiting for their final form")
@@ -115,7 +116,10 @@ func (o *observer) finals(ctx context.Context, done store.Stitched, took time.Du
 	}
 	o.oldStitched.add("", int64(done.Changed+done.Unchanged))
 	if took > 0 {
-		o.stitchLength.Record(ctx, took.Seconds(), result(what))
+		o.stitching.Record(ctx, took.Seconds(), result(what))
+		if err == nil {
+			o.marked.Record(ctx, done.Waited.Seconds())
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ package catalogbackend
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -141,6 +142,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
+		if err := checkOldConfig(config(), chain, isSet(os.Getenv(skipProcessorsCheck))); err != nil {
+			return err
+		}
 		orchestrator := &engine.Orchestrator{
 			Processors:    chain,
 			Policy:        catalogcommon.DefaultPolicy(extensions.validators),
@@ -189,7 +193,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		tables := read.New(database())
 		var reader api.Reader = tables
 		if inMemory.enabled {
-			reader = index.NewReader(terms, tables, indexCache)
+			reader = index.NewReader(terms, tables, int(inMemory.cache))
 			if err := observeIndex(metrics(), terms); err != nil {
 				return err
 			}
@@ -213,7 +217,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		handler := &api.Handler{
 			Read: reader, Engine: e, Locations: registered, Analyzer: analysis,
-			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Auditor: auditor(),
+			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Rules: authorization(), Auditor: auditor(),
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
 		handler.Register(router())

@@ -114,6 +114,14 @@ func tryOpen(t *testing.T, db *testdb.Database, config string, more ...backend.F
 	t.Helper()
 	p := &portal{t: t, policy: &policy{}}
 	p.files = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var status int
+		if _, err := fmt.Sscanf(r.URL.Path, "/status/%d.yaml", &status); err == nil {
+			w.WriteHeader(status)
+			return
+		}
+		if r.URL.Path == "/broken.yaml" {
+			panic(http.ErrAbortHandler)
+		}
 		text, ok := p.source.Load(r.URL.Path)
 		if !ok {
 			http.NotFound(w, r)
@@ -126,6 +134,10 @@ func tryOpen(t *testing.T, db *testdb.Database, config string, more ...backend.F
 	if err := os.WriteFile(filepath.Join(dir, "all.yaml"), []byte(entities), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	locations := fmt.Sprintf("  locations: [{type: file, target: %q}]\n", filepath.Join(dir, "all.yaml"))
+	if strings.Contains(config, "  locations:") {
+		locations = ""
+	}
 	text := fmt.Sprintf(`
 app: {baseUrl: "http://localhost:3000"}
 backend:
@@ -135,8 +147,7 @@ backend:
   reading: {allow: [{host: %q}]}
   auth: {externalAccess: [{type: static, options: {token: outside-token, subject: ci}}]}
 catalog:
-  locations: [{type: file, target: %q}]
-%s`, strings.TrimPrefix(p.files.URL, "http://"), filepath.Join(dir, "all.yaml"), config)
+%s%s`, strings.TrimPrefix(p.files.URL, "http://"), locations, config)
 	b := flytower.New(flytower.WithConfig(rootconfig.Options{Args: []string{}, Env: []string{}, FS: fstest.MapFS{"app-config.yaml": {Data: []byte(text)}}}))
 	b.Add(catalogbackend.Plugin,
 		backend.NewServiceFactory(core.Permissions, func(*backend.FactoryEnv) backend.MakeFunc[core.PermissionsService] {
@@ -321,6 +332,13 @@ func TestReads(t *testing.T) {
 			}
 		})
 	})
+}
+
+func decode(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%q is no JSON: %v", text, err)
+	}
 }
 
 func canonical(t *testing.T, text string) string {

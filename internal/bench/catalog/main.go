@@ -98,6 +98,7 @@ type options struct {
 	connections                                      []int
 	profile, log                                     string
 	index                                            bool
+	cache                                            string
 }
 
 var measures = []string{"ingest", "battery", "queries", "stream"}
@@ -126,6 +127,7 @@ func parseOptions(args []string) (o options, err error) {
 	f.DurationVar(&o.hold, "hold", 0, "how long to keep the backend running after the tables")
 	f.StringVar(&o.profile, "profile", "", "folder for CPU profiles")
 	f.StringVar(&o.log, "log", "", "file for the log of the backend; default: none is kept")
+	f.StringVar(&o.cache, "cache", "64MiB", "memory of the backend for the texts of entities")
 	f.BoolVar(&o.index, "index", true, "whether the backend may answer from its index in memory")
 	if err := f.Parse(args); err != nil {
 		return o, err

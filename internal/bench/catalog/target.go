@@ -65,7 +65,7 @@ backend:
         options: {token: %[5]s, subject: bench}
 permission: {enabled: false}
 catalog:
-  index: {enabled: %[6]t}
+  index: {enabled: %[6]t, cache: %[7]q}
   rules: [{allow: [Component, API, Resource, System, Domain, Group, User, Location, Template]}]
 `
 
@@ -90,7 +90,7 @@ func (o options) start(ctx context.Context, name string) (_ *target, stop func()
 	}
 	base, token := fmt.Sprint("http://127.0.0.1:", ports[0]), rand.Text()
 	config := filepath.Join(dir, "app-config.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, base, ports[0], client, connection, token, o.index), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, base, ports[0], client, connection, token, o.index, o.cache), 0o600); err != nil {
 		return nil, nil, err
 	}
 	self, err := os.Executable()

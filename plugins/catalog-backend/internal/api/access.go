@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -32,7 +33,7 @@ func (h *Handler) visible(r *http.Request, permission core.Permission) (p query.
 	case core.Allowed:
 		return nil, true, nil
 	case core.Conditional:
-		p, err := conditionPredicate(d.Conditions, 0)
+		p, err := h.conditionPredicate(d.Conditions, 0)
 		return p, err == nil, err
 	default:
 		return nil, false, nil
@@ -61,14 +62,14 @@ const maxConditionDepth = 64
 
 // conditionPredicate translates the conditions of a policy, so that they
 // restrict a query instead of being evaluated entity by entity.
-func conditionPredicate(c *core.PermissionCriteria, depth int) (query.Predicate, error) {
+func (h *Handler) conditionPredicate(c *core.PermissionCriteria, depth int) (query.Predicate, error) {
 	if c == nil || depth > maxConditionDepth {
 		return nil, apierr.New(apierr.KindError, "the policy returned conditions that are missing or nest too deep")
 	}
 	many := func(cs []core.PermissionCriteria) ([]query.Predicate, error) {
 		out := make([]query.Predicate, 0, len(cs))
 		for i := range cs {
-			p, err := conditionPredicate(&cs[i], depth+1)
+			p, err := h.conditionPredicate(&cs[i], depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -84,13 +85,34 @@ func conditionPredicate(c *core.PermissionCriteria, depth int) (query.Predicate,
 		ps, err := many(c.AnyOf)
 		return query.Any(ps), err
 	case c.Not != nil:
-		p, err := conditionPredicate(c.Not, depth+1)
+		p, err := h.conditionPredicate(c.Not, depth+1)
 		return query.Not{Predicate: p}, err
 	}
-	return rulePredicate(c.Rule, c.Params)
+	p, known, err := rulePredicate(c.Rule, c.Params)
+	if known || err != nil {
+		return p, err
+	}
+	// A module added the rule.
+	q, err := h.Rules.Query(c.Rule, c.ResourceType, c.Params)
+	if err != nil {
+		return nil, apierr.Forward(err, "restricting a list by the conditions of the policy")
+	}
+	text, err := json.Marshal(q)
+	if err != nil {
+		return nil, fmt.Errorf("the query of permission rule %s: %w", c.Rule, err)
+	}
+	var v any
+	if err := json.Unmarshal(text, &v); err != nil {
+		return nil, fmt.Errorf("the query of permission rule %s: %w", c.Rule, err)
+	}
+	if p, err = query.Parse(v); err != nil {
+		return nil, apierr.Wrap(apierr.KindError, err, "the query of permission rule "+c.Rule+" is no predicate of the catalog")
+	}
+	return p, nil
 }
 
-func rulePredicate(rule string, raw json.RawMessage) (query.Predicate, error) {
+// rulePredicate translates the rules that the catalog has itself.
+func rulePredicate(rule string, raw json.RawMessage) (p query.Predicate, known bool, err error) {
 	var params struct {
 		Annotation, Label, Key string
 		Value                  *string
@@ -98,7 +120,7 @@ func rulePredicate(rule string, raw json.RawMessage) (query.Predicate, error) {
 	}
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &params); err != nil {
-			return nil, apierr.Input("Parameters to rule are invalid: %s", err.Error())
+			return nil, true, apierr.Input("Parameters to rule are invalid: %s", err.Error())
 		}
 	}
 	field := func(prefix, key string) query.Predicate {
@@ -120,19 +142,19 @@ func rulePredicate(rule string, raw json.RawMessage) (query.Predicate, error) {
 	}
 	switch rule {
 	case ruleHasAnnotation:
-		return field("metadata.annotations.", params.Annotation), nil
+		return field("metadata.annotations.", params.Annotation), true, nil
 	case ruleHasLabel:
-		return field("metadata.labels.", params.Label), nil
+		return field("metadata.labels.", params.Label), true, nil
 	case ruleHasMetadata:
-		return field("metadata.", params.Key), nil
+		return field("metadata.", params.Key), true, nil
 	case ruleHasSpec:
-		return field("spec.", params.Key), nil
+		return field("spec.", params.Key), true, nil
 	case ruleIsEntityKind:
-		return in("kind", params.Kinds), nil
+		return in("kind", params.Kinds), true, nil
 	case ruleIsEntityOwner:
-		return in("relations.ownedby", params.Claims), nil
+		return in("relations.ownedby", params.Claims), true, nil
 	default:
-		return nil, apierr.New(apierr.KindError, "the policy returned a condition with the unknown rule %q", rule)
+		return nil, false, nil
 	}
 }
 

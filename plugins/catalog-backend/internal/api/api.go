@@ -87,6 +87,7 @@ type Handler struct {
 	HTTPAuth    core.HTTPAuthService
 	Auth        core.AuthService
 	Permissions core.PermissionsService
+	Rules       core.PermissionsRegistryService
 	Auditor     core.AuditorService
 	// LocationTypes may be registered.
 	LocationTypes []string

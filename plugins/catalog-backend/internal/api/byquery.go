@@ -185,6 +185,9 @@ func (h *Handler) byQuery(w http.ResponseWriter, r *http.Request, q listQuery) e
 			req.Limit = q.limit // there is a next page: the one that the client came from
 		}
 	}
+	if q.limit > longList && !req.Before {
+		return h.longQuery(w, r, q, req)
+	}
 	var items []read.Item
 	if !q.paging && q.count {
 		items, q.list.Total, err = h.Read.Page(r.Context(), req)
@@ -212,6 +215,35 @@ func (h *Handler) byQuery(w http.ResponseWriter, r *http.Request, q listQuery) e
 	text.b = append(text.b, "}}"...)
 	writeEntities(w, text.b, q.fields)
 	return nil
+}
+
+// longQuery answers a page that may be too long for one piece.
+func (h *Handler) longQuery(w http.ResponseWriter, r *http.Request, q listQuery, req read.Request) error {
+	if !q.paging && q.count {
+		counted := req
+		counted.Limit = 0
+		var err error
+		if _, q.list.Total, err = h.Read.Page(r.Context(), counted); err != nil {
+			return err
+		}
+	}
+	return newFeed(h.Read, req, q.limit, false).send(w, r, `{"items":[`, func(sent written) (string, error) {
+		more := false
+		if sent.n == q.limit {
+			behind, err := h.Read.List(r.Context(), read.Request{
+				Filter: req.Filter, FullText: req.FullText, Order: req.Order, After: &sent.last.Position, Limit: 1, Bare: true, Fields: req.Fields, Once: true,
+			})
+			if err != nil {
+				return "", err
+			}
+			more = len(behind) > 0
+		}
+		ends := []read.Item{sent.first, sent.last}
+		if sent.n == 0 {
+			ends = nil
+		}
+		return `],"totalItems":` + strconv.Itoa(q.list.Total) + `,"pageInfo":{` + pageInfo(q, ends, more) + "}}", nil
+	})
 }
 
 // pageInfo returns the members of the cursors to the neighbouring pages.

@@ -94,13 +94,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, q read.Request) e
 	if limit == 0 {
 		limit = noLimit
 	}
-	q.Limit = limit + 1 // one more tells whether there is a next page
-	items, err := h.Read.List(r.Context(), q)
-	if err != nil {
-		return err
-	}
-	if len(items) > limit {
-		items = items[:limit]
+	linkNext := func() error {
 		after, err := json.Marshal(struct {
 			Limit  int `json:"limit"`
 			Offset int `json:"offset"`
@@ -109,6 +103,32 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, q read.Request) e
 			return err
 		}
 		w.Header().Set("Link", "<"+r.URL.EscapedPath()+"?"+nextPage(r.URL.RawQuery, base64.StdEncoding.EncodeToString(after))+`>; rel="next"`)
+		return nil
+	}
+	if limit > longList {
+		if limit < noLimit {
+			behind := q
+			behind.Offset, behind.Limit, behind.Once = q.Offset+limit, 1, true
+			next, err := h.Read.List(r.Context(), behind)
+			if err == nil && len(next) > 0 {
+				err = linkNext()
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return newFeed(h.Read, q, limit, true).send(w, r, "[", func(written) (string, error) { return "]", nil })
+	}
+	q.Limit = limit + 1 // one more tells whether there is a next page
+	items, err := h.Read.List(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	if len(items) > limit {
+		items = items[:limit]
+		if err := linkNext(); err != nil {
+			return err
+		}
 	}
 	text := newTextBuffer()
 	defer text.free()
@@ -182,18 +202,14 @@ func (h *Handler) byRefs(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		found := make([][]byte, len(refs))
-		if ok {
-			lower := make([]string, len(refs))
-			for i, ref := range refs {
-				lower[i] = strings.ToLower(ref)
-			}
-			if found, err = h.Read.ByRefs(r.Context(), lower, query.Both(seen, query.Both(filter, asked))); err != nil {
-				return err
-			}
+		find := func(refs []string) ([][]byte, error) { return make([][]byte, len(refs)), nil }
+		if may := query.Both(seen, query.Both(filter, asked)); ok {
+			find = func(refs []string) ([][]byte, error) { return h.Read.ByRefs(r.Context(), refs, may) }
 		}
-		writeFound(w, found, fields)
-		return nil
+		for i, ref := range refs {
+			refs[i] = strings.ToLower(ref)
+		}
+		return writeFound(w, refs, find, fields)
 	})
 }
 
@@ -256,6 +272,9 @@ func (h *Handler) byName(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) deleteByUID(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-mutate", core.SeverityMedium, map[string]any{"actionType": "delete"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		uid := r.PathValue("uid")
 		may, ok, err := h.visible(r, catalognode.PermissionEntityDelete)
 		if err != nil {
@@ -365,6 +384,9 @@ func (h *Handler) facetsGet(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) facetsPost(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-facets", "", nil, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		body, err := parseBody(w, r, false)
 		if err != nil {
 			return err
@@ -384,7 +406,14 @@ func (h *Handler) facetsPost(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// maxFacets bounds how many facets a request may name: each may have as many
+// values as there are entities.
+const maxFacets = 1000
+
 func (h *Handler) facets(w http.ResponseWriter, r *http.Request, keys []string, filter query.Predicate) error {
+	if len(keys) > maxFacets {
+		return apierr.Input("Too many facets: %d, and a request may name %d", len(keys), maxFacets)
+	}
 	seen, ok, err := h.visible(r, catalognode.PermissionEntityRead)
 	if err != nil {
 		return err
@@ -405,6 +434,9 @@ func (h *Handler) facets(w http.ResponseWriter, r *http.Request, keys []string, 
 
 func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-mutate", core.SeverityMedium, map[string]any{"queryType": "refresh"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		body, err := parseBody(w, r, false)
 		if err != nil {
 			return err
@@ -447,6 +479,9 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) validate(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "entity-validate", "", nil, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		body, err := parseBody(w, r, false)
 		if err != nil {
 			return err

@@ -131,6 +131,9 @@ type locationCursor struct {
 
 func (h *Handler) locationsByQuery(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "location-fetch", "", map[string]any{"queryType": "by-query"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		body, err := parseBody(w, r, true)
 		if err != nil {
 			return err
@@ -262,15 +265,15 @@ func truthy(text string) bool {
 }
 
 func (h *Handler) createLocation(w http.ResponseWriter, r *http.Request) error {
-	p, err := parseParams(r, text("dryRun"), enum("onConflict", "refresh", "reject"))
-	if err != nil {
-		return err
-	}
-	dryRun, severity := truthy(p.first("dryRun")), core.SeverityMedium
+	dryRun, severity := truthy(r.URL.Query().Get("dryRun")), core.SeverityMedium
 	if dryRun {
 		severity = core.SeverityLow
 	}
 	return h.audited(r, "location-mutate", severity, map[string]any{"actionType": "create", "isDryRun": dryRun}, func() error {
+		p, err := parseParams(r, text("dryRun"), enum("onConflict", "refresh", "reject"))
+		if err != nil {
+			return err
+		}
 		typ, target, err := postedLocation(w, r, "presence")
 		if err != nil {
 			return err
@@ -338,6 +341,9 @@ func (h *Handler) writable() error {
 
 func (h *Handler) updateLocation(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "location-mutate", core.SeverityMedium, map[string]any{"actionType": "update"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		typ, target, err := postedLocation(w, r)
 		if err != nil {
 			return err
@@ -362,6 +368,9 @@ func (h *Handler) updateLocation(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) deleteLocation(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "location-mutate", core.SeverityMedium, map[string]any{"actionType": "delete"}, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		if err := h.allowed(r, catalognode.PermissionLocationDelete, ""); err != nil {
 			return err
 		}
@@ -378,6 +387,9 @@ func (h *Handler) deleteLocation(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) analyze(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "location-analyze", "", nil, func() error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		body, err := parseBody(w, r, false)
 		if err != nil {
 			return err

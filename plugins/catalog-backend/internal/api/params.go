@@ -36,6 +36,14 @@ type params map[string][]string
 // parseParams checks the query of r as the published API document demands:
 // a parameter that it does not list is refused.
 func parseParams(r *http.Request, known ...param) (params, error) {
+	if r.URL.RawQuery == "" {
+		for _, p := range known {
+			if err := p.check(nil); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	}
 	raw, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, apierr.Input("Malformed query string: %s", err.Error())

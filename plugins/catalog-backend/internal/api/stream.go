@@ -7,47 +7,104 @@ import (
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
 )
 
-// A streamed list reads pages of about pageBytes: entities differ in size a
-// great deal, and an answer must not take more memory because they are large.
+// Long lists are read in pages of about pageBytes: entities differ in size a
+// great deal, and an answer must not take more memory because they are large,
+// or because a client asks for a million of them.
 const (
 	pageBytes = 1 << 20
 	firstPage = 100
 	minPage   = 8
 	maxPage   = 4000
+	// longList is from how many entities on a list that a client limits itself
+	// is read in pages, too. Up to that it is one answer as of one time.
+	longList = 5000
 )
 
-// stream answers all entities, a page at a time. An error behind the first page
-// cuts the connection, so that the client notices.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q read.Request) error {
-	if len(q.Order) > 1 {
-		q.Order = q.Order[:1]
+// feed reads a list in pages.
+type feed struct {
+	read Reader
+	q    read.Request
+	// left is how many entities are wanted, and then how many still are.
+	left int
+	// byOffset goes from page to page by numbers and not by places, which lists
+	// that keep entities without a value need.
+	byOffset bool
+}
+
+func newFeed(r Reader, q read.Request, limit int, byOffset bool) *feed {
+	q.Bare, q.Once, q.Limit = true, true, min(firstPage, limit)
+	return &feed{read: r, q: q, left: limit, byOffset: byOffset}
+}
+
+// next returns a page; more is false for the last one.
+func (f *feed) next(ctx context.Context) (items []read.Item, more bool, err error) {
+	items, err = f.read.List(ctx, f.q)
+	f.left -= len(items)
+	if err != nil || len(items) < f.q.Limit || f.left <= 0 {
+		return items, false, err
 	}
-	q.Bare, q.Once, q.Limit = true, true, firstPage
+	size := 0
+	for _, it := range items {
+		size += len(it.Entity) + 1
+	}
+	if f.byOffset {
+		f.q.Offset += len(items)
+	} else {
+		f.q.After, f.q.Before, f.q.Offset = &items[len(items)-1].Position, false, 0
+	}
+	f.q.Limit = min(max(pageBytes*len(items)/size, minPage), maxPage, f.left)
+	return items, true, nil
+}
+
+// written is what send tells of the entities that it sent.
+type written struct {
+	n           int
+	first, last read.Item
+}
+
+// send answers a list between begin and what end returns. An error behind the
+// first page cuts the connection, so that the client notices.
+func (f *feed) send(w http.ResponseWriter, r *http.Request, begin string, end func(written) (string, error)) error {
 	t := newTextBuffer()
 	defer t.free()
-	t.b = append(t.b, '[')
-	for n := 0; ; {
-		items, more, err := h.nextPage(r.Context(), &q)
+	t.b = append(t.b, begin...)
+	var done written
+	for started := false; ; started = true {
+		items, more, err := f.next(r.Context())
+		text := ""
+		if err == nil && !more {
+			if len(items) > 0 {
+				done.last = items[len(items)-1]
+			}
+			if !started && len(items) > 0 {
+				done.first = items[0]
+			}
+			text, err = end(written{done.n + len(items), done.first, done.last})
+		}
 		if err != nil {
-			if n > 0 {
+			if started {
 				panic(http.ErrAbortHandler)
 			}
 			return err
 		}
-		if n == 0 && more {
+		if !started && more {
+			done.first = items[0]
 			w.Header().Set("Content-Type", jsonType)
 			w.WriteHeader(http.StatusOK)
+			if r.Method == http.MethodHead {
+				return nil // nobody reads the rest
+			}
 		}
-		answered := n > 0 || more
 		for _, it := range items {
-			t.b = appendItem(t.b, n, it.Entity)
-			n++
+			t.b = appendItem(t.b, done.n, it.Entity)
+			done.n++
 		}
-		if !more {
-			t.b = append(t.b, ']')
+		if len(items) > 0 {
+			done.last = items[len(items)-1]
 		}
-		if !answered { // small enough to answer in one piece
-			writeEntities(w, t.b, q.Fields)
+		t.b = append(t.b, text...)
+		if !started && !more { // small enough to answer in one piece
+			writeEntities(w, t.b, f.q.Fields)
 			return nil
 		}
 		if _, err := w.Write(t.b); err != nil || !more {
@@ -57,17 +114,10 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q read.Request)
 	}
 }
 
-// nextPage reads a page, and makes q ask for the one behind it.
-func (h *Handler) nextPage(ctx context.Context, q *read.Request) (items []read.Item, more bool, err error) {
-	items, err = h.Read.List(ctx, *q)
-	if err != nil || len(items) < q.Limit {
-		return items, false, err
+// stream answers all entities.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q read.Request) error {
+	if len(q.Order) > 1 {
+		q.Order = q.Order[:1]
 	}
-	size := 0
-	for _, it := range items {
-		size += len(it.Entity) + 1
-	}
-	q.After = &items[len(items)-1].Position
-	q.Limit = min(max(pageBytes*len(items)/size, minPage), maxPage)
-	return items, true, nil
+	return newFeed(h.Read, q, noLimit, false).send(w, r, "[", func(written) (string, error) { return "]", nil })
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -79,21 +80,48 @@ func appendItem(dst []byte, i int, item []byte) []byte {
 	return append(dst, item...)
 }
 
-// writeFound answers entities in the order of the request, null for those that
-// were not found.
-func writeFound(w http.ResponseWriter, found [][]byte, fields *query.Projection) {
+// foundAtOnce is for how many refs entities are read at a time.
+const foundAtOnce = 1000
+
+// writeFound answers the entities of refs in their order, null for those that
+// find does not find.
+func writeFound(w http.ResponseWriter, refs []string, find func(refs []string) ([][]byte, error), fields *query.Projection) error {
 	t := newTextBuffer()
 	defer t.free()
 	t.b = append(t.b, `{"items":[`...)
-	for i, entity := range found {
-		if entity == nil {
-			t.b = appendItem(t.b, i, []byte("null"))
-		} else {
-			t.b = fields.Append(appendItem(t.b, i, nil), entity)
+	n, started := 0, false
+	for part := range slices.Chunk(refs, foundAtOnce) {
+		found, err := find(part)
+		if err != nil {
+			if started {
+				panic(http.ErrAbortHandler)
+			}
+			return err
+		}
+		for _, entity := range found {
+			if len(t.b) >= pageBytes && len(refs) > len(part) {
+				started = true
+				w.Header().Set("Content-Type", jsonType)
+				if _, err := w.Write(t.b); err != nil {
+					return nil // the client went away
+				}
+				t.b = t.b[:0]
+			}
+			if t.b = appendItem(t.b, n, nil); entity == nil {
+				t.b = append(t.b, "null"...)
+			} else {
+				t.b = fields.Append(t.b, entity)
+			}
+			n++
 		}
 	}
 	t.b = append(t.b, "]}"...)
+	if started {
+		_, _ = w.Write(t.b) // a client that went away is not our error
+		return nil
+	}
 	writeEntities(w, t.b, fields)
+	return nil
 }
 
 // writeAncestry answers an entity with those that it descends from.

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/testdb"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/catalogbench"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/engine"
@@ -65,16 +64,17 @@ func BenchmarkIngestion(b *testing.B) {
 type benchWorld struct {
 	db       *testdb.Database
 	provider *provider
+	user     *provider // hands in what somebody waits for
 	index    *index.Index
 	stop     func()
 }
 
-func newBenchWorld(b *testing.B, db *testdb.Database) *benchWorld {
+func newBenchWorld(b *testing.B, db *testdb.Database, more ...catalognode.Processor) *benchWorld {
 	b.Helper()
 	if err := db.Service.Migrate(b.Context(), schema.Migrations()); err != nil {
 		b.Fatal(err)
 	}
-	w := &benchWorld{db: db, provider: &provider{name: "bench"}, index: index.New(db.Service, index.Options{})}
+	w := &benchWorld{db: db, provider: &provider{name: "bench"}, user: &provider{name: "user"}, index: index.New(db.Service, index.Options{})}
 	woken := make(chan struct{}, 1)
 	state := store.New(db.Service, store.Options{Wake: func() {
 		w.index.Wake()
@@ -86,8 +86,8 @@ func newBenchWorld(b *testing.B, db *testdb.Database) *benchWorld {
 	e := engine.New(engine.Config{
 		Store: state, Logger: slog.New(slog.DiscardHandler), Woken: woken, Interval: time.Hour, Fingerprint: "1",
 		Orchestrator: &engine.Orchestrator{
-			Processors: []catalognode.Processor{processors.NewBuiltin()},
-			Policy:     catalogcommon.DefaultPolicy(catalogcommon.Validators{}), Rules: allowAll{}, LocationTypes: []string{"url"},
+			Processors: append([]catalognode.Processor{processors.NewBuiltin()}, more...),
+			Policy:     catalogcommon.DefaultPolicy(catalogcommon.Validators{}), Rules: allowAll{}, LocationTypes: []string{"url", "mem"},
 			Guard: func(ctx context.Context, _ string, fn func(context.Context) error) error { return fn(ctx) },
 		},
 	})
@@ -100,7 +100,7 @@ func newBenchWorld(b *testing.B, db *testdb.Database) *benchWorld {
 		}
 	})
 	w.stop = func() { cancel(); running.Wait() }
-	if err := e.Connect(ctx, []catalognode.EntityProvider{w.provider}, true); err != nil {
+	if err := e.Connect(ctx, []catalognode.EntityProvider{w.provider, w.user}, true); err != nil {
 		b.Fatal(err)
 	}
 	return w
@@ -125,8 +125,8 @@ func (w *benchWorld) ingest(b *testing.B, what string, n, revision int) {
 	took := time.Since(began)
 	b.ReportMetric(applied.Seconds(), "s-"+what+"-mutation")
 	b.ReportMetric(took.Seconds(), "s-"+what)
-	if w.db.Dialect == core.PostgreSQL && os.Getenv("BENCH_VERBOSE") != "" {
-		b.Logf("%s: %+v", what, report)
+	if report.Seen != max(n, catalogbench.MinSources) {
+		b.Fatalf("%s: %+v", what, report)
 	}
 }
 

@@ -69,7 +69,9 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 		opt(&o)
 	}
 	if err := catalogcommon.ValidateEnvelope(entity); err != nil {
-		c.Error(location, apierr.Wrap(apierr.KindInput, err, "Entity envelope failed validation at "+location.String()))
+		bad := apierr.Wrap(apierr.KindInput, err, "Entity envelope failed validation at "+location.String())
+		bad.Fields = map[string]any{"location": location.String()}
+		c.Error(location, bad)
 		return
 	}
 	if entity.Ref().Equal(c.ref) {

@@ -142,7 +142,7 @@ func serialize(errs []error) string {
 	}
 	list := make([]map[string]any, len(errs))
 	for i, err := range errs {
-		list[i] = apierr.Serialize(err)
+		list[i] = describe(err)
 	}
 	raw, err := json.Marshal(list)
 	if err != nil {

@@ -33,6 +33,7 @@ type memory struct {
 	// value for each.
 	gate    chan struct{}
 	entered chan string
+	open    sync.Map // targets that the gate does not hold up
 }
 
 func (*memory) ProcessorName() string { return "memory" }
@@ -50,7 +51,7 @@ func (m *memory) ReadLocation(ctx context.Context, l catalogcommon.LocationRef, 
 	if l.Type != "mem" {
 		return false, nil
 	}
-	if m.gate != nil {
+	if _, open := m.open.Load(l.Target); m.gate != nil && !open {
 		m.entered <- l.Target
 		select {
 		case <-m.gate:

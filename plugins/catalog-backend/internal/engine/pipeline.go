@@ -22,7 +22,7 @@ const (
 	poll = time.Second
 	// batch bounds how many entities are saved at a time, and how many urgent
 	// ones are in flight.
-	batch = 500
+	batch = 250
 	// fewest and most bound how many others are in flight.
 	fewest, most = 64, 2 * batch
 	// ahead is how much work is claimed: what takes about that long.

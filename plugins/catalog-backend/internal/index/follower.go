@@ -22,7 +22,9 @@ type follower struct {
 	cursor    int64            // version of the last change that was read
 	gaps      []gap
 	maxMemory int64
-	applied   int // entities since the terms were compacted
+	// applied is how many entities changed since the terms were compacted, and
+	// appliedBefore what it was at the last look at the database.
+	applied, appliedBefore int
 }
 
 // gap is a range of versions that were not there when later ones were.
@@ -306,14 +308,19 @@ func (f *follower) apply(documents []postings.Document, removed []int64) error {
 // least.
 const compactAfter = 2000
 
-// compact lays the terms out in order after many changes, such as the first
-// ingestion. Readers wait meanwhile, so it is done the more rarely the more
-// entities there are.
+// wasteful reports whether the terms should be laid out in order again: after as
+// many changes as there are entities, such as by the first ingestion, or after
+// fewer once it has become quiet.
+func (f *follower) wasteful() bool {
+	quiet := f.applied == f.appliedBefore
+	f.appliedBefore = f.applied
+	n := f.terms.Len()
+	return f.applied >= max(compactAfter, n) || quiet && f.applied >= max(compactAfter, n/10)
+}
+
 func (f *follower) compact() {
-	if f.applied >= max(compactAfter, f.terms.Len()) {
-		f.terms.Compact()
-		f.applied = 0
-	}
+	f.terms.Compact()
+	f.applied, f.appliedBefore = 0, 0
 }
 
 // mark is what the index knows of the content of an entity.

@@ -256,14 +256,16 @@ func (x *Index) follow(ctx context.Context) error {
 			failures = 0
 			if !published {
 				published = true
-				f.terms.Compact()
-				f.applied = 0
+				f.compact()
 				m := f.terms.Memory()
 				x.options.Logger.InfoContext(ctx, "the index of the catalog is in step with the database",
 					"entities", m.Entities, "terms", m.Terms, "bytes", m.Bytes, "took", time.Since(began).Round(time.Millisecond))
 			}
+			if f.wasteful() {
+				x.withdraw(nil) // that takes a while, and readers would wait
+				f.compact()
+			}
 			x.publish(f, wakes, asOf)
-			f.compact()
 		case errors.Is(err, errBehind), errors.Is(err, errTooLarge), errors.Is(err, errBroken), ctx.Err() != nil:
 			return err
 		default:

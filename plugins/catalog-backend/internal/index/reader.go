@@ -7,7 +7,6 @@ import (
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/postings"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
-	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
 )
 
 // Tables answers the same questions with SQL; it is a read.Reader.
@@ -172,6 +171,9 @@ func (r *Reader) Ancestry(ctx context.Context, ref string) ([]read.Node, error) 
 	return read.WithEntities(ctx, r, nodes)
 }
 
+// fetchChunk is how many entities are read at a time.
+const fetchChunk = 2000
+
 // fetch returns the JSON texts of entities, nil for hits without an id. It
 // returns false if one of them is not what was indexed any more. Those that are
 // wanted once are not kept: a download of everything would drive out what is
@@ -200,10 +202,10 @@ func (r *Reader) fetch(ctx context.Context, hits []postings.Hit, once bool) ([][
 	found := make(map[int64][]byte, len(ids))
 	f := follower{database: r.index.database}
 	for len(ids) > 0 {
-		part := ids[:min(idChunk, len(ids))]
+		part := ids[:min(fetchChunk, len(ids))]
+		b := f.build()
+		b.Write("SELECT id, final, final_hash FROM entity WHERE final IS NOT NULL AND id ", b.AnyID(part))
 		ids = ids[len(part):]
-		b := sqltext.New(f.database.Dialect())
-		b.Write("SELECT id, final, final_hash FROM entity WHERE final IS NOT NULL AND id IN (", b.IDs(part), ")")
 		err := f.each(ctx, b, func(rows *sql.Rows) error {
 			var id int64
 			var entity []byte

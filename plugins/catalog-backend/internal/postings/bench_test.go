@@ -71,7 +71,7 @@ func BenchmarkBattery(b *testing.B) {
 		query.In{Key: "relations.ownedby", Values: []string{"group:default/team-1", "group:default/team-3"}},
 		query.In{Key: "metadata.labels.tier", Values: []string{"2"}},
 	}
-	for _, n := range []int{10_000, 74_000} {
+	for _, n := range []int{10_000, 74_000, 739_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			x := load(b, n)
 			list := func(q read.Request) func() int {

@@ -386,6 +386,7 @@ func (x *Index) Compact() {
 	defer x.mu.Unlock()
 	x.renumber()
 	x.compact()
+	x.addGrams()
 	move := x.sets.compact()
 	for _, f := range x.field {
 		for id := range f.all() {

@@ -183,6 +183,29 @@ func TestText(t *testing.T) {
 			if diff := cmp.Diff(want, have); diff != "" || !ok {
 				t.Errorf("%q, at most %d (-want +have):\n%s", term, limit, diff)
 			}
+			for _, descending := range []bool{false, true} {
+				q.Order = []query.Order{{Field: "metadata.name", Descending: descending}}
+				q.FullText.Fields = q.FullText.Fields[:1]
+				var want []string
+				for i := range n + 300 {
+					if name, _, _ := strings.Cut(values[i], "\n"); strings.Contains(name, term) {
+						want = append(want, name)
+					}
+				}
+				slices.Sort(want)
+				if descending {
+					slices.Reverse(want)
+				}
+				want = want[:min(limit, len(want))]
+				hits, _ := x.List(q)
+				var have []string
+				for _, h := range hits {
+					have = append(have, h.Value)
+				}
+				if diff := cmp.Diff(want, have); diff != "" {
+					t.Errorf("%q in names, at most %d, descending %v (-want +have):\n%s", term, limit, descending, diff)
+				}
+			}
 		}
 	}
 	for i := range n + 300 {
@@ -190,5 +213,23 @@ func TestText(t *testing.T) {
 		if _, there := values[i]; (x.ByRefs([]string{ref}, nil)[0].ID == int64(i)+1) != there {
 			t.Errorf("%s is there: %v", ref, !there)
 		}
+	}
+}
+
+// TestTextBehindAnUnknownOrder searches a field that the list is ordered by
+// only after one that nobody has.
+func TestTextBehindAnUnknownOrder(t *testing.T) {
+	t.Parallel()
+	x := postings.New()
+	d := postings.Document{ID: 1, Ref: "component:default/a", Rows: []postings.Row{{Field: x.Field("metadata.name"), Value: "a"}}}
+	if err := x.Apply([]postings.Document{d}, nil); err != nil {
+		t.Fatal(err)
+	}
+	hits, ok := x.List(read.Request{
+		KeepUnordered: true, Limit: 10, Order: []query.Order{{Field: "nothing"}, {Field: "metadata.name"}},
+		FullText: query.NewFullText("a", []string{"metadata.name"}),
+	})
+	if len(hits) != 1 || !ok {
+		t.Errorf("%v, %v", hits, ok)
 	}
 }

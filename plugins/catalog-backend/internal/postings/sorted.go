@@ -20,6 +20,7 @@ type block struct {
 	numbers []uint32
 	first   uint32
 	run     int
+	grams   *grams // of a run of terms whose texts are searched
 }
 
 func (b *block) len() int {
@@ -39,6 +40,7 @@ func (b *block) at(i int) uint32 {
 // expand writes the numbers out, which is to be done before a change.
 func (b *block) expand() []uint32 {
 	if b.numbers == nil {
+		b.grams = nil
 		b.numbers = make([]uint32, b.run, b.run+8)
 		for i := range b.numbers {
 			b.numbers[i] = b.first + uint32(i)
@@ -169,9 +171,12 @@ func (s *sorted) setRun(first uint32, n int) {
 }
 
 func (s *sorted) memory() int {
-	n := cap(s.blocks) * 40
+	n := cap(s.blocks) * 48
 	for i := range s.blocks {
 		n += cap(s.blocks[i].numbers) * 4
+		if s.blocks[i].grams != nil {
+			n += gramBits / 8
+		}
 	}
 	return n
 }

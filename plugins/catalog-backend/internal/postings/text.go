@@ -1,6 +1,7 @@
 package postings
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -54,21 +55,27 @@ func (x *Index) matches(q read.Request) result {
 func (x *Index) having(s search) result {
 	u := union{index: x}
 	for _, number := range s.fields {
-		f := x.field[number]
-		for i := range f.terms.blocks {
-			b := &f.terms.blocks[i]
-			if b.numbers == nil && !s.original {
-				x.scanRun(&u, s.term, b.first, b.first+uint32(b.run))
-				continue
-			}
-			for j := range b.len() {
-				if id := b.at(j); x.termHas(id, s) {
-					u.addSet(x.dict.term(id).members)
-				}
-			}
+		blocks := x.field[number].terms.blocks
+		for i := range blocks {
+			x.scan(&blocks[i], s, func(id uint32) { u.addSet(x.dict.term(id).members) })
 		}
 	}
 	return u.result()
+}
+
+// scan visits the terms of a block that have a text, in their order.
+func (x *Index) scan(b *block, s search, visit func(id uint32)) {
+	if b.numbers == nil && !s.original {
+		if b.grams == nil || b.grams.mayHave(s.term) {
+			x.scanRun(s.term, b.first, b.first+uint32(b.run), visit)
+		}
+		return
+	}
+	for i := range b.len() {
+		if id := b.at(i); x.termHas(id, s) {
+			visit(id)
+		}
+	}
 }
 
 func (x *Index) termHas(id uint32, s search) bool {
@@ -78,25 +85,23 @@ func (x *Index) termHas(id uint32, s search) bool {
 	return strings.Contains(x.dict.value(id), s.term)
 }
 
-// scanRun adds the entities of the terms from..to, whose texts lie one behind
-// the other, since nothing changed there since [Index.Compact]: the texts are
-// searched as one.
-func (x *Index) scanRun(u *union, term string, from, to uint32) {
+// scanRun visits those of the terms from..to that have a text. Their texts lie
+// one behind the other, since nothing changed there since [Index.Compact], and
+// are searched as one.
+func (x *Index) scanRun(term string, from, to uint32, visit func(id uint32)) {
 	for from < to {
-		at := x.dict.term(from).text
-		chunk := at / chunkBytes
+		chunk := x.dict.term(from).text / chunkBytes
 		// The first term whose text is in another chunk.
 		end := from + uint32(sort.Search(int(to-from), func(i int) bool { return x.dict.term(from+uint32(i)).text/chunkBytes != chunk }))
-		text := x.dict.chunks[chunk].all
 		last := end - 1
 		stop := int(x.dict.term(last).text%chunkBytes) + x.dict.recordLen(last)
-		x.scanChunk(u, term, text[:stop], from, end)
+		x.scanChunk(term, x.dict.chunks[chunk].all[:stop], from, end, visit)
 		from = end
 	}
 }
 
 // scanChunk searches the texts of the terms from..to, which lie in one chunk.
-func (x *Index) scanChunk(u *union, term, text string, from, to uint32) {
+func (x *Index) scanChunk(term, text string, from, to uint32, visit func(id uint32)) {
 	for at := int(x.dict.term(from).text % chunkBytes); ; {
 		i := strings.Index(text[at:], term)
 		if i < 0 {
@@ -108,13 +113,147 @@ func (x *Index) scanChunk(u *union, term, text string, from, to uint32) {
 		id := from + uint32(n) - 1
 		// What lies between the values may look like the text, too.
 		if strings.Contains(x.dict.value(id), term) {
-			u.addSet(x.dict.term(id).members)
+			visit(id)
 		}
 		if from = id + 1; from == to {
 			return
 		}
 		at = int(x.dict.term(from).text % chunkBytes)
 	}
+}
+
+// grams is which sequences of three bytes occur in the values of a block of
+// terms, with some error: those that share a bit are not told apart.
+type grams [gramBits / 64]uint64
+
+const gramBits = 4096
+
+func gramBit(a, b, c byte) (word, bit uint32) {
+	h := (uint32(a)*0x9e3779b1 ^ uint32(b)*0x85ebca6b ^ uint32(c)*0xc2b2ae35) >> 16 % gramBits
+	return h / 64, h % 64
+}
+
+func (g *grams) add(text string) {
+	for i := 2; i < len(text); i++ {
+		word, bit := gramBit(text[i-2], text[i-1], text[i])
+		g[word] |= 1 << bit
+	}
+}
+
+// mayHave reports whether a value may contain the text.
+func (g *grams) mayHave(text string) bool {
+	for i := 2; i < len(text); i++ {
+		if word, bit := gramBit(text[i-2], text[i-1], text[i]); g[word]>>bit&1 == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// gramKeys are the keys in which people look for texts. Their values are short:
+// the sequences in those of long texts would be all that there are.
+var gramKeys = []string{"metadata.name", "metadata.title", "spec.profile.displayname"}
+
+// addGrams notes what occurs in the values of keys that people search.
+func (x *Index) addGrams() {
+	for _, key := range gramKeys {
+		number, ok := x.names[key]
+		if !ok {
+			continue
+		}
+		blocks := x.field[number].terms.blocks
+		for i := range blocks {
+			b := &blocks[i]
+			if b.numbers != nil {
+				continue
+			}
+			b.grams = new(grams)
+			for j := range b.run {
+				b.grams.add(x.dict.value(b.first + uint32(j)))
+			}
+		}
+	}
+}
+
+// listInOrder lists entities that have a text in the field that the list is
+// ordered by: the terms that have it are visited in that order, until there
+// are enough. It gives up where entities have several values of the field.
+func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([]Hit, bool) {
+	if len(s.fields) != 1 || len(order.by) == 0 || order.by[0].field != s.fields[0] || q.Before {
+		return nil, false
+	}
+	first := x.firstOf(order, q.Order)
+	if first == nil {
+		return nil, false // another field comes before, which nobody has
+	}
+	r := x.ranking(order)
+	from, to := 0, r.valued
+	if q.After != nil {
+		from, to = x.behind(order, r, to, q)
+	}
+	blocks := x.field[s.fields[0]].terms.blocks
+	wanted, several := q.Offset+q.Limit, false
+	var found, terms, members []uint32
+	var same []uint32 // places of those with the same value
+	value := ""
+	flush := func() {
+		slices.Sort(same) // a value may have several terms
+		for _, place := range slices.Compact(same) {
+			found = append(found, r.order[place])
+		}
+		same = same[:0]
+	}
+	for i := range blocks {
+		b := &blocks[i]
+		if first.desc {
+			b = &blocks[len(blocks)-1-i]
+		}
+		if q.After != nil && x.isBefore(b, q.After.Value, first.desc) {
+			continue
+		}
+		terms = terms[:0]
+		x.scan(b, s, func(id uint32) { terms = append(terms, id) })
+		if first.desc {
+			slices.Reverse(terms)
+		}
+		for _, id := range terms {
+			if v := x.dict.value(id); v != value {
+				if flush(); len(found) >= wanted || several {
+					break
+				}
+				value = v
+			}
+			members = x.members(members[:0], x.dict.term(id).members)
+			for _, ordinal := range members {
+				if !may.bitmap.Contains(ordinal) {
+					continue
+				}
+				if _, v, _ := x.describe(ordinal, first); v != value {
+					several = true
+				}
+				if place := r.rank[ordinal]; int(place) >= from && int(place) < to {
+					same = append(same, place)
+				}
+			}
+		}
+		if len(found) >= wanted || several {
+			break
+		}
+	}
+	flush()
+	if several {
+		return nil, false
+	}
+	found = found[min(q.Offset, len(found)):min(wanted, len(found))]
+	return x.hits(found, first, q.Bare), true
+}
+
+// isBefore reports whether all values of a block come before a value.
+func (x *Index) isBefore(b *block, value string, desc bool) bool {
+	if desc {
+		return x.dict.value(b.at(0)) > value
+	}
+	return x.dict.value(b.at(b.len()-1)) < value
 }
 
 // maxTried bounds how many entities are looked at one by one for a text, before
@@ -136,6 +275,9 @@ func (x *Index) listHaving(q read.Request) ([]Hit, bool) {
 	order, known := x.specOf(q.Order, q.KeepUnordered)
 	if !known && !q.KeepUnordered {
 		return nil, false
+	}
+	if hits, ok := x.listInOrder(q, s, order, may); ok {
+		return hits, true
 	}
 	r := x.ranking(order)
 	from, to := 0, len(r.order)

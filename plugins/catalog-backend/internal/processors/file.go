@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/internal/yaml12"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	"github.com/flytower/flytower/plugins/catalog-common/entityyaml"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
@@ -109,17 +111,30 @@ func expand(target string) ([]string, error) {
 // YAML returns the parser of catalog files: YAML documents, each an entity.
 func YAML(o entityyaml.Options) catalognode.DataParser {
 	return func(_ context.Context, data []byte, location catalogcommon.LocationRef, emit catalognode.Emitter) error {
+		n := 0
 		for doc := range entityyaml.Documents(data, o) {
+			n++
 			entity, err := doc.Entity()
 			switch {
 			case err != nil && doc.Err != nil:
-				emit.Error(location, fmt.Errorf("YAML error at %s, %w", location, err))
+				emit.Error(location, inDocument(apierr.New(apierr.KindOf(err), "YAML error at %s, %w", location, err), location, n, doc.Line))
 			case err != nil:
-				emit.Error(location, err)
+				emit.Error(location, inDocument(apierr.New(apierr.KindOf(err), "%w", err), location, n, doc.Line))
 			case entity != nil:
 				emit.Entity(location, entity)
 			}
 		}
 		return nil
 	}
+}
+
+// inDocument says where an error is: in which file, in which of its documents
+// (from 1), and in which line of the file that begins, or has the mistake.
+func inDocument(err *apierr.Error, location catalogcommon.LocationRef, document, line int) error {
+	var syntax *yaml12.Error
+	if errors.As(err, &syntax) && syntax.Line > 0 {
+		line = syntax.Line
+	}
+	err.Fields = map[string]any{"location": location.String(), "document": document, "line": line}
+	return err
 }

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
@@ -366,8 +367,37 @@ func (r *Reader) Lineage(ctx context.Context, ref string) ([]Node, error) {
 	return out, nil
 }
 
+// maxConditions bounds the conditions of a statement: databases take very long
+// to plan thousands of sub-queries. A condition may have any number of values.
+const maxConditions = 500
+
+// countConditions returns how many conditions a predicate has.
+func countConditions(p query.Predicate) (n int) {
+	switch p := p.(type) {
+	case nil:
+		return 0
+	case query.All:
+		for _, m := range p {
+			n += countConditions(m)
+		}
+		return n
+	case query.Any:
+		for _, m := range p {
+			n += countConditions(m)
+		}
+		return n
+	case query.Not:
+		return countConditions(p.Predicate)
+	default:
+		return 1
+	}
+}
+
 // statement begins a statement, with the ids of all keys that q names.
 func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
+	if n := countConditions(q.Filter); n > maxConditions {
+		return nil, apierr.ServiceUnavailable("The index of the catalog is not loaded, and without it a query may have %d conditions, not %d; try again later", maxConditions, n)
+	}
 	names := map[string]bool{}
 	predicateKeys(q.Filter, names)
 	for _, o := range q.Order {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/internal/testdb"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
@@ -463,6 +464,31 @@ func TestAncestry(t *testing.T) {
 		}
 		if none, err := read.New(db.Service).Ancestry(t.Context(), "location:default/none"); err != nil || none != nil {
 			t.Errorf("ancestry of nothing = %v, %v", none, err)
+		}
+	})
+}
+
+// TestManyConditions asks for more than a database should be asked.
+func TestManyConditions(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
+		fill(t, db, []catalogcommon.Entity{{"apiVersion": "v1", "kind": "Component", "metadata": map[string]any{"name": "a", "namespace": "default"}}})
+		reader := read.New(db.Service)
+		var some query.Any
+		for range 500 {
+			some = append(some, query.Exists{Key: "metadata.name"})
+		}
+		values := query.In{Key: "metadata.name", Values: []string{"a"}}
+		for i := range 20_000 {
+			values.Values = append(values.Values, fmt.Sprint("value-", i))
+		}
+		for name, p := range map[string]query.Predicate{"conditions": some, "values": values} {
+			if n, err := reader.Count(t.Context(), read.Request{Filter: p}); n != 1 || err != nil {
+				t.Errorf("many %s: %d, %v", name, n, err)
+			}
+		}
+		if _, err := reader.Count(t.Context(), read.Request{Filter: append(some, values)}); apierr.KindOf(err) != apierr.KindServiceUnavailable {
+			t.Errorf("too many conditions: %v", err)
 		}
 	})
 }

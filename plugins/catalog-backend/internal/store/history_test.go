@@ -18,8 +18,15 @@ var (
 	providerNames = []string{"p0", "p1", "p2"}
 )
 
+// drawItem draws a hand-in. Without a key it leads to leaves at most: a key takes
+// the place of none, so three such hand-ins, each of which leads to what takes
+// the place of the next, have no state at which they could rest.
 func drawItem(t *rapid.T, ref, key string) item {
-	return item{ref: ref, key: key, program: rapid.IntRange(0, 5).Draw(t, "program"), version: rapid.IntRange(0, 2).Draw(t, "version")}
+	programs := rapid.IntRange(0, 5)
+	if key == "" {
+		programs = rapid.SampledFrom([]int{0, 5})
+	}
+	return item{ref: ref, key: key, program: programs.Draw(t, "program"), version: rapid.IntRange(0, 2).Draw(t, "version")}
 }
 
 // fileItems draws what a file holds. The key of a file's entities is that of

@@ -138,14 +138,14 @@ func (t *tx) removeDoomed() (int64, error) {
 
 // emitAnew has the entities of a query, which emit others, do that again.
 func (t *tx) emitAnew(parents string) error {
-	b := t.build()
-	b.Write("SELECT id FROM entity WHERE id IN (", parents, ") ORDER BY id")
-	ids, err := t.ids(b)
-	if err != nil || len(ids) == 0 {
+	if err := t.lockEntities("e.id IN (" + parents + ")"); err != nil {
 		return err
 	}
 	// Without its result hash a parent takes nothing for unchanged.
-	if err := t.forIDs("UPDATE entity SET result_hash = '' WHERE id", ids, ""); err != nil {
+	b := t.build()
+	b.Write("UPDATE entity SET result_hash = '' WHERE id IN (", parents, ") RETURNING id")
+	ids, err := t.ids(b)
+	if err != nil || len(ids) == 0 {
 		return err
 	}
 	return t.due(ids, LaneNew, t.now)

@@ -119,6 +119,9 @@ func (t *tx) merge(lane int) (m merged, err error) {
 		" ON CONFLICT (ref, provider, parent_id) DO NOTHING"); err != nil {
 		return m, err
 	}
+	if err := t.dropClaimsOfNobody(); err != nil {
+		return m, err
+	}
 	b := t.build()
 	b.Write("INSERT INTO entity (uid, ref, location_key, unprocessed, unprocessed_hash, discovered_at)",
 		" SELECT s.uid, s.ref, s.location_key, s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
@@ -163,6 +166,18 @@ func (t *tx) merge(lane int) (m merged, err error) {
 	}
 	work := append(slices.Clone(m.added), m.changed...)
 	return m, t.due(work, lane, t.now)
+}
+
+// dropClaimsOfNobody forgets staged claims of parents that were removed at this
+// moment, and keeps the others from being removed.
+func (t *tx) dropClaimsOfNobody() error {
+	if !t.postgres() {
+		return nil // there is one writer at a time
+	}
+	const gone = " AND NOT EXISTS (SELECT 1 FROM entity p WHERE p.id = c.parent_id)"
+	return t.run("SELECT p.id FROM entity p WHERE p.id IN (SELECT parent_id FROM stage WHERE parent_id <> 0) ORDER BY p.ref FOR KEY SHARE",
+		"DELETE FROM stage c WHERE c.parent_id <> 0"+gone,
+		"DELETE FROM entity_claim c WHERE c.parent_id <> 0 AND c.ref IN (SELECT ref FROM stage)"+gone)
 }
 
 // taker is somebody who may take an entity over.
@@ -233,9 +248,15 @@ func (t *tx) displace(id int64) error {
 	target := sqltext.ID(id)
 	const into = "INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at) SELECT e.ref, "
 	tail := ", '', e.unprocessed, e.unprocessed_hash, " + sqltext.ID(t.now)
+	if t.postgres() {
+		// A parent that is removed at this moment claims nothing.
+		if err := t.run("SELECT p.id FROM entity p WHERE p.id IN (SELECT parent_id FROM entity_edge WHERE target_id = " + target + ") ORDER BY p.ref FOR KEY SHARE"); err != nil {
+			return err
+		}
+	}
 	return t.run(
 		into+"p.provider, 0"+tail+" FROM provider_edge p JOIN entity e ON e.id = p.target_id WHERE p.target_id = "+target+" ON CONFLICT DO NOTHING",
-		into+"'', g.parent_id"+tail+" FROM entity_edge g JOIN entity e ON e.id = g.target_id WHERE g.target_id = "+target+" ON CONFLICT DO NOTHING",
+		into+"'', g.parent_id"+tail+" FROM entity_edge g JOIN entity e ON e.id = g.target_id JOIN entity p ON p.id = g.parent_id WHERE g.target_id = "+target+" ON CONFLICT DO NOTHING",
 		"DELETE FROM provider_edge WHERE target_id = "+target,
 		"DELETE FROM entity_edge WHERE target_id = "+target,
 	)
@@ -267,6 +288,7 @@ func (t *tx) mergeClaims() (int, error) {
 	b.Write("INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at)",
 		" SELECT s.ref, s.provider, s.parent_id, COALESCE(s.location_key, ''), s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
 		" WHERE NOT s.accepted AND s.since = ", sqltext.ID(never),
+		" AND NOT EXISTS (SELECT 1 FROM entity_claim WHERE ", same, " AND entity_claim.hash = s.hash AND entity_claim.location_key = COALESCE(s.location_key, ''))",
 		" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET location_key = excluded.location_key, body = excluded.body, hash = excluded.hash",
 		" WHERE entity_claim.location_key <> excluded.location_key OR entity_claim.hash <> excluded.hash")
 	if _, err := t.exec(b); err != nil {

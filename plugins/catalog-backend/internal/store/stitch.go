@@ -14,8 +14,12 @@ import (
 	"github.com/flytower/flytower/plugins/catalog-common/entitysearch"
 )
 
-// Stitched counts what stitching did.
-type Stitched struct{ Changed, Unchanged int }
+// Stitched counts what stitching did. Waited is how long ago the first of the
+// entities was marked; 0 for those that were not.
+type Stitched struct {
+	Changed, Unchanged int
+	Waited             time.Duration
+}
 
 // Stitch builds the final form of up to limit entities that were marked at
 // least a while ago.
@@ -25,9 +29,17 @@ func (s *Store) Stitch(ctx context.Context, limit int, age time.Duration) (n int
 		return 0, done, err
 	}
 	b := sqltext.New(s.database.Dialect())
-	b.Write("SELECT DISTINCT entity_id FROM entity_dirty WHERE since <= ", sqltext.ID(s.now()-age.Milliseconds()), " ORDER BY entity_id LIMIT ", sqltext.ID(int64(limit)))
+	now := s.now()
+	b.Write("SELECT entity_id, min(since) FROM entity_dirty WHERE since <= ", sqltext.ID(now-age.Milliseconds()),
+		" GROUP BY entity_id ORDER BY entity_id LIMIT ", sqltext.ID(int64(limit)))
 	var marked []int64
-	if err := each(ctx, db, b, scanID(&marked)); err != nil || len(marked) == 0 {
+	first := now
+	if err := each(ctx, db, b, func(rows *sql.Rows) error {
+		var id, since int64
+		err := rows.Scan(&id, &since)
+		marked, first = append(marked, id), min(first, since)
+		return err
+	}); err != nil || len(marked) == 0 {
 		return 0, done, err
 	}
 	err = s.write(ctx, func(t *tx) error {
@@ -37,6 +49,7 @@ func (s *Store) Stitch(ctx context.Context, limit int, age time.Duration) (n int
 		}
 		n = len(ids)
 		done, err = t.stitch(ids)
+		done.Waited = time.Duration(now-first) * time.Millisecond
 		t.quiet = done.Changed == 0
 		return err
 	})

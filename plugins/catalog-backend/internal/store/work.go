@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"slices"
 	"time"
 
@@ -97,8 +98,20 @@ func (t *tx) claim(lane, limit int, lease time.Duration) ([]Work, error) {
 		work = append(work, w)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	if len(work) < len(ids) {
+		// Somebody made an entity due that was removed at the same moment.
+		for _, w := range work {
+			delete(claims, w.ID)
+		}
+		if err := t.forIDs("DELETE FROM entity_due WHERE entity_id", slices.Collect(maps.Keys(claims)), ""); err != nil {
+			return nil, err
+		}
+	}
 	slices.SortStableFunc(work, func(a, b Work) int { return a.Lane - b.Lane })
-	return work, err
+	return work, nil
 }
 
 // Renew extends the claims of entities.
