@@ -34,6 +34,7 @@ type Index struct {
 type field struct {
 	terms sorted          // those that have a value, by value
 	has   *roaring.Bitmap // entities that have the key
+	uses  int             // terms of entities: more than has, if one has several
 	null  uint32          // the term without a value, or noTerm
 }
 
@@ -285,6 +286,7 @@ func (w *writer) replace(ordinal uint32) {
 			f := w.dict.field(id)
 			w.touched = append(w.touched, f)
 			w.field[f].has.Add(ordinal)
+			w.field[f].uses++
 			t := w.dict.term(id)
 			t.members = w.sets.add(t.members, ordinal)
 			j++
@@ -317,6 +319,7 @@ func (w *writer) replace(ordinal uint32) {
 func (w *writer) drop(ordinal, id uint32) {
 	r := w.dict.record(id)
 	w.touched = append(w.touched, r.field)
+	w.field[r.field].uses--
 	t := w.dict.term(id)
 	t.members = w.sets.remove(t.members, ordinal)
 	if t.members != emptySet {

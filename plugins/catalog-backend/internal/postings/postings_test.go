@@ -233,3 +233,36 @@ func TestTextBehindAnUnknownOrder(t *testing.T) {
 		t.Errorf("%v, %v", hits, ok)
 	}
 }
+
+// TestTextInOneOfSeveralValues searches a field that the list is ordered by,
+// of which an entity has several values: another one may be what it is ordered
+// by.
+func TestTextInOneOfSeveralValues(t *testing.T) {
+	t.Parallel()
+	x := postings.New()
+	tagged := func(id int64, ref string, tags ...string) postings.Document {
+		d := postings.Document{ID: id, Ref: ref}
+		for _, tag := range tags {
+			d.Rows = append(d.Rows, postings.Row{Field: x.Field("metadata.tags"), Value: tag})
+		}
+		return d
+	}
+	for _, step := range []struct {
+		change postings.Document
+		want   string
+	}{
+		{tagged(1, "component:default/a", "service"), "component:default/a"},
+		{tagged(2, "component:default/b", "a", "website"), "component:default/b"},
+		{tagged(2, "component:default/b", "website"), "component:default/a"},
+		{tagged(2, "component:default/b", "a", "website"), "component:default/b"},
+	} {
+		if err := x.Apply([]postings.Document{step.change}, nil); err != nil {
+			t.Fatal(err)
+		}
+		hits, ok := x.List(read.Request{Limit: 1, Order: []query.Order{{Field: "metadata.tags"}}, FullText: query.NewFullText("e", []string{"metadata.tags"})})
+		if len(hits) != 1 || !ok || hits[0].Ref != step.want {
+			t.Errorf("after %v: %v, %v, want %s", step.change.Rows, hits, ok, step.want)
+		}
+		x.Compact()
+	}
+}

@@ -177,9 +177,13 @@ func (x *Index) addGrams() {
 
 // listInOrder lists entities that have a text in the field that the list is
 // ordered by: the terms that have it are visited in that order, until there
-// are enough. It gives up where entities have several values of the field.
+// are enough. It gives up where entities have several values of the field: the
+// one with the text need not be the one that they are ordered by.
 func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([]Hit, bool) {
 	if len(s.fields) != 1 || len(order.by) == 0 || order.by[0].field != s.fields[0] || q.Before {
+		return nil, false
+	}
+	if f := x.field[s.fields[0]]; f.uses != int(f.has.GetCardinality()) {
 		return nil, false
 	}
 	first := x.firstOf(order, q.Order)
@@ -192,7 +196,7 @@ func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([
 		from, to = x.behind(order, r, to, q)
 	}
 	blocks := x.field[s.fields[0]].terms.blocks
-	wanted, several := q.Offset+q.Limit, false
+	wanted := q.Offset + q.Limit
 	var found, terms, members []uint32
 	var same []uint32 // places of those with the same value
 	value := ""
@@ -218,7 +222,7 @@ func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([
 		}
 		for _, id := range terms {
 			if v := x.dict.value(id); v != value {
-				if flush(); len(found) >= wanted || several {
+				if flush(); len(found) >= wanted {
 					break
 				}
 				value = v
@@ -228,22 +232,16 @@ func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([
 				if !may.bitmap.Contains(ordinal) {
 					continue
 				}
-				if _, v, _ := x.describe(ordinal, first); v != value {
-					several = true
-				}
 				if place := r.rank[ordinal]; int(place) >= from && int(place) < to {
 					same = append(same, place)
 				}
 			}
 		}
-		if len(found) >= wanted || several {
+		if len(found) >= wanted {
 			break
 		}
 	}
 	flush()
-	if several {
-		return nil, false
-	}
 	found = found[min(q.Offset, len(found)):min(wanted, len(found))]
 	return x.hits(found, first, q.Bare), true
 }
