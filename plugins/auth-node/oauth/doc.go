@@ -20,9 +20,22 @@
 //
 // The state that travels through the identity provider is not secret and not
 // signed. Its nonce must be that of a cookie of the browser, so nobody can
-// make a browser accept a sign-in that it did not begin. The origin that gets
+// make a browser accept a sign-in that it did not begin. The cookie also has the
+// seed of the [Secrets] of that sign-in, a PKCE verifier and a nonce for ID
+// tokens, with which an authenticator binds the code to the browser. It is good
+// once. The origin that gets
 // the result, and the URL of a redirect, must be those of the frontend, or be
 // allowed by auth.experimentalExtraAllowedOrigins; both are checked when the
 // sign-in begins and when it ends. A refresh and a logout need a header that
 // pages of other origins cannot send.
+//
+// # Refreshes
+//
+// Tabs of a browser refresh their session at the same moment. One of the
+// requests goes to the identity provider, and the others share what it brings.
+// A refresh token that was replaced stands for its successor for 30 seconds,
+// since many identity providers take its second use for theft. This is known
+// to one process; replicas do not tell each other.
+//
+// Package authcode below this one is a client for the authorization code grant.
 package oauth
