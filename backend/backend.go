@@ -127,6 +127,12 @@ func (b *Backend) Validate() error { return b.resolved().err() }
 func (b *Backend) resolved() *wiring {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.resolvedLocked()
+}
+
+// resolvedLocked is resolved for callers that hold b.mu, as those do that read
+// what resolving the graph anew would change.
+func (b *Backend) resolvedLocked() *wiring {
 	if b.wiring == nil {
 		b.wiring = b.resolve(nil, nil, nil, false)
 	}

@@ -78,7 +78,9 @@ func (p *part) key() string {
 // Graph returns the wiring as data. It is complete if the wiring is valid;
 // what feature loaders yield is in it once the backend has started.
 func (b *Backend) Graph() Graph {
-	w := b.resolved()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.resolvedLocked()
 	g := Graph{
 		Plugins: []PluginNode{}, Modules: []ModuleNode{}, Services: []ServiceNode{},
 		ExtensionPoints: []ExtensionPointNode{}, Edges: []Edge{}, Warnings: append([]Warning{}, w.warnings...),
