@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/flytower/flytower/backend"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // timeFormat is ISO 8601 with milliseconds, as JavaScript writes it.
@@ -130,8 +131,8 @@ func (o *object) appendJSON(dst []byte) (_ []byte, err error) {
 func appendValue(dst []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case string:
-		if isASCII(v) {
-			return appendASCII(dst, v), nil
+		if isASCII(v) { // else encoding/json writes some characters in another way
+			return jsonvalue.AppendString(dst, v), nil
 		}
 	case int64:
 		return strconv.AppendInt(dst, v, 10), nil
@@ -151,38 +152,6 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
-}
-
-// appendASCII appends a string as encoding/json writes it.
-func appendASCII(dst []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	done := 0
-	for i := range len(s) {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		dst = append(dst, s[done:i]...)
-		done = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		case '\b':
-			dst = append(dst, '\\', 'b')
-		case '\f':
-			dst = append(dst, '\\', 'f')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
-		}
-	}
-	return append(append(dst, s[done:]...), '"')
 }
 
 func newEntry(r slog.Record) *entry {
