@@ -87,12 +87,10 @@ func (t *tx) removeUnreachable() (int64, error) {
 }
 
 // removeDoomed removes the doomed entities, has the entities that are related
-// to them built anew, and takes up claims that they stood in the way of.
+// to them built anew, and takes up claims that they stood in the way of. The
+// doomed entities must be locked.
 func (t *tx) removeDoomed() (int64, error) {
 	const doomed = "(SELECT id FROM doomed)"
-	if err := t.lockEntities("e.id IN " + doomed); err != nil {
-		return 0, err
-	}
 	b := t.build()
 	b.Write("SELECT ref FROM entity WHERE id IN ", doomed, " AND EXISTS (SELECT 1 FROM entity_claim c WHERE c.ref = entity.ref)")
 	err := t.each(b, func(rows *sql.Rows) error {
@@ -189,6 +187,9 @@ func (s *Store) Delete(ctx context.Context, uid string) (found bool, err error) 
 			return err
 		}
 		if _, err := t.ExecContext(t.ctx, "INSERT INTO doomed (id) VALUES ("+sqltext.ID(ids[0])+")"); err != nil {
+			return err
+		}
+		if err := t.lockEntities("e.id IN (SELECT id FROM doomed)"); err != nil {
 			return err
 		}
 		_, err = t.removeDoomed()
