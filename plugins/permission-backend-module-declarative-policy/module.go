@@ -51,7 +51,8 @@ const key = "permission.policy"
 
 // Module brings the policy.
 var Module = backend.NewModule("permission", "declarative-policy", declare,
-	backend.WithDescription("Decides with the roles and rules of the configuration"), core.ConfigSchema(configSchema))
+	backend.WithDescription("Decides with the roles and rules of the configuration"), core.ConfigSchema(configSchema),
+	core.ConfigCheck(checkConfigured), core.ExplainsPolicy(explainConfigured), core.AsksForPermissions(PermissionExplain))
 
 func declare(env *backend.ModuleEnv) backend.InitFunc {
 	var (

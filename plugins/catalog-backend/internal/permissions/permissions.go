@@ -20,15 +20,19 @@ type Reader interface {
 	ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error)
 }
 
-// Register publishes permissions and rules.
-func Register(registry core.PermissionsRegistryService, reader Reader) error {
-	err := registry.AddPermissions(
+// All returns the permissions that the catalog asks for.
+func All() []core.Permission {
+	return []core.Permission{
 		catalognode.PermissionEntityRead, catalognode.PermissionEntityCreate, catalognode.PermissionEntityDelete,
 		catalognode.PermissionEntityRefresh, catalognode.PermissionEntityValidate,
 		catalognode.PermissionLocationRead, catalognode.PermissionLocationCreate, catalognode.PermissionLocationDelete, catalognode.PermissionLocationAnalyze,
 		catalognode.PermissionIngestionRead, catalognode.PermissionIngestionManage,
-	)
-	if err != nil {
+	}
+}
+
+// Register publishes permissions and rules.
+func Register(registry core.PermissionsRegistryService, reader Reader) error {
+	if err := registry.AddPermissions(All()...); err != nil {
 		return err
 	}
 	return registry.AddResourceType(core.ResourceType{
