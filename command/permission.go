@@ -221,6 +221,9 @@ func (c *explainCommand) write(w io.Writer, e core.PolicyExplanation) error {
 	if e.Shadow {
 		b.WriteString("\nThe policy is a shadow: it is not followed.\n")
 	}
+	if e.Broken != "" {
+		b.WriteString("\nThis is the last good policy. That of the configuration is broken:\n" + e.Broken + "\n")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -34,6 +34,9 @@ type PolicyExplanation struct {
 	Default AuthorizeResult `json:"default,omitempty"`
 	// Shadow says that the policy is not followed.
 	Shadow bool `json:"shadow,omitempty"`
+	// Broken says what is wrong with the policy of the configuration, where it
+	// is broken and an older one is in effect.
+	Broken string `json:"broken,omitempty"`
 }
 
 // ExplainedRule is a rule of a policy that speaks of a permission.

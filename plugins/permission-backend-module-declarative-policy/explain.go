@@ -102,6 +102,9 @@ func (e *explainer) answer(ctx context.Context, who core.Credentials, q question
 	}
 	out, decision := explained(e.policy.set.Load(), permission, subject)
 	out.ResourceRef, out.Shadow = q.ResourceRef, e.policy.shadow
+	if broken := e.policy.broken.Load(); broken != nil {
+		out.Broken = (*broken).Error()
+	}
 	if decision.Result == core.Conditional && q.ResourceRef != "" {
 		err = e.apply(ctx, decision, &out)
 	}
