@@ -94,7 +94,7 @@ type options struct {
 	beside, besideToken, besideControl, besidePID    string
 	names                                            string
 	rounds                                           int
-	round, ingestLimit, limit, hold, besideLongRound time.Duration
+	round, ingestLimit, limit, hold time.Duration
 	connections                                      []int
 	profile, log                                     string
 	index                                            bool
