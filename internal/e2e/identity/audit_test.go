@@ -111,7 +111,9 @@ func TestAuditTrail(t *testing.T) {
 		{"a list that conditions restrict", func() { user.Get("/api/catalog/entities").Expect(200) }, []string{
 			`permission.authorize low by plugin:permission succeeded {"decisions":{"catalog.entity.read":{"CONDITIONAL":1}},"through":"plugin:catalog","user":"user:development/guest"}`,
 		}},
-		{"what is denied", func() { user.Post("/api/catalog/refresh", map[string]any{"entityRef": "component:default/a"}).Expect(403) }, []string{
+		{"what is denied", func() {
+			user.Post("/api/catalog/refresh", map[string]any{"entityRef": "component:default/a"}).Expect(403)
+		}, []string{
 			`permission.authorize low by plugin:permission succeeded {"decisions":{"catalog.entity.refresh":{"DENY":1}},"denied":{"catalog.entity.refresh":["component:default/a"]},"through":"plugin:catalog","user":"user:development/guest"}`,
 			`catalog.entity-mutate medium by user:development/guest failed {"queryType":"refresh"}`,
 		}},

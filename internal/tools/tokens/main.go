@@ -60,7 +60,7 @@ func (o options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
+	defer func() { _ = os.RemoveAll(scratch) }()
 	n := node{program: o.node, dir: o.dir, scratch: scratch}
 	if err := n.unpack(); err != nil {
 		return err
