@@ -2,6 +2,7 @@ package appbackend
 
 import (
 	"context"
+	"errors"
 	"mime"
 	"net/http"
 
@@ -50,7 +51,11 @@ func (g *guard) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		return apierr.Input("Invalid sign-in form: %v", err)
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return err
+		}
+		return apierr.Input("Invalid sign-in form")
 	}
 	if r.PostForm.Get("type") != "sign-in" {
 		return errNoSignIn()
@@ -75,7 +80,10 @@ func (g *guard) authenticate(ctx context.Context, token string) (core.Credential
 		return core.Credentials{}, apierr.Authentication("Illegal token")
 	}
 	who, err := g.auth.Authenticate(ctx, token, false)
-	if err != nil {
+	switch {
+	case err != nil && apierr.Status(err) < http.StatusInternalServerError:
+		return who, apierr.Authentication("Illegal token") // the cause may repeat it
+	case err != nil:
 		return who, err
 	}
 	if !who.IsUser() {
