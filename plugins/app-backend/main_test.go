@@ -1,7 +1,9 @@
 package appbackend_test
 
 import (
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/backendtest"
+	"github.com/flytower/flytower/core"
 	appbackend "github.com/flytower/flytower/plugins/app-backend"
 )
 
@@ -93,4 +96,28 @@ func serve(t *testing.T, files map[string]string, more ...backend.Feature) *back
 	t.Helper()
 	features := []backend.Feature{appbackend.Plugin, configured(map[string]any{"distDir": write(t, files), "title": "Portal"})}
 	return backendtest.Start(t, append(features, more...)...)
+}
+
+// get returns the body of an answer.
+func get(t *testing.T, b *backend.Backend, path string) string {
+	t.Helper()
+	root, err := backend.Get(b, core.RootHTTPRouter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+root.Addr().String()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -68,9 +68,7 @@ app:
 		`{"context":"app","deprecatedKeys":[{"key":"app.old","description":"use app.title"}],"data":{` +
 		`"auth":{"providers":{"zeta":{},"alpha":{}}},` +
 		`"app":{"title":"T","baseUrl":"http://localhost","deep":{"z":{"key":1},"a":["x"]},"arr":[{"x":"1"}],"port":81,"old":"o"}}}]`
-	// The environment is the highest layer, so its key goes first.
-	got := strings.Replace(string(c.JSON()), `"data":{"app":{"port":81,"title"`, `"data":{"app":{"title"`, 1)
-	if strings.Contains(got, "hunter2") || strings.Contains(got, "internal") {
+	if got := string(c.JSON()); strings.Contains(got, "hunter2") || strings.Contains(got, "internal") {
 		t.Fatalf("a value that is not for frontends is there: %s", got)
 	}
 	var a, b any
