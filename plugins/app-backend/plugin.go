@@ -6,8 +6,8 @@
 //	b.Add(appbackend.Plugin)
 //
 // The frontend is the folder dist of the package app, as Backstage's command
-// line builds it, unmodified; see package configuration keys app.distDir and
-// app.packageName. Where there is none, the plugin says so once in the log and
+// line builds it, unmodified; app.distDir and app.packageName of the
+// configuration say where. Where there is none, the plugin says so once in the log and
 // serves nothing, and everything else works.
 //
 // A frontend that was built with a public part (dist/public) is protected:
