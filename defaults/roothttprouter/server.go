@@ -390,10 +390,11 @@ func (x index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			continue
 		}
+		var next http.Handler // none after the last
 		if rest := x.mounts[i+1:]; len(rest) > 0 {
-			r = core.WithIndexFallback(r, index{x.server, rest})
+			next = index{x.server, rest}
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, core.WithIndexFallback(r, next))
 		return
 	}
 	w.WriteHeader(http.StatusNotFound)

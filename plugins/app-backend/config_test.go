@@ -191,6 +191,7 @@ func TestBrokenBundles(t *testing.T) {
 		{"schema is no JSON", with(standard, map[string]string{".config-schema.json": "x"}), "", []string{".config-schema.json"}},
 		{"schema of another version", with(standard, map[string]string{".config-schema.json": `{"backstageConfigSchemaVersion":2}`}), "", []string{".config-schema.json", "version 2"}},
 		{"violation", standard, "  port: hunter\n", []string{"app-config.yaml:4", "app.port", "must be a number", "build the frontend again"}},
+		{"no package", standard, "  packageName: ../..\n", []string{"app-config.yaml:4", "app.packageName", "no name of a package"}},
 		{"wrong setting", standard, "  disableConfigInjection: maybe\n", []string{"app-config.yaml:4", "app.disableConfigInjection"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package appbackend
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -29,6 +30,12 @@ func readSettings(config core.Config) (settings, error) {
 	}
 	if s.packageName, err = config.StringOr("app.packageName", "app"); err != nil {
 		return s, err
+	}
+	if !fs.ValidPath(s.packageName) || s.packageName == "." {
+		return s, &core.ConfigError{
+			Key: "app.packageName", Position: config.Position("app.packageName"), Problem: "is no name of a package",
+			Remedy: "write it as app or @acme/app, or name the folder in app.distDir",
+		}
 	}
 	for key, to := range map[string]*bool{
 		"app.disableConfigInjection":     &s.inject,
@@ -82,7 +89,7 @@ func (s settings) locate(bases []string) (dir string, looked []string) {
 				filepath.Join("node_modules", filepath.FromSlash(s.packageName)),
 				path.Base(s.packageName),
 			} {
-				if !filepath.IsLocal(at) || !isPackage(filepath.Join(base, at), s.packageName) {
+				if !isPackage(filepath.Join(base, at), s.packageName) {
 					continue
 				}
 				add(filepath.Join(base, at, "dist"))
