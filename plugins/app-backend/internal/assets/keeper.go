@@ -2,8 +2,11 @@ package assets
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"time"
+
+	"github.com/flytower/flytower/core"
 )
 
 const (
@@ -14,11 +17,18 @@ const (
 )
 
 // Run keeps the bundles, by namespace, until ctx ends. A failure is logged and
-// tried again: a frontend works without what is kept.
+// tried again: a frontend works without what is kept. A database in memory
+// ends with the bundles that would be in it, so nothing is kept there.
 func (s *Store) Run(ctx context.Context, bundles map[string]Bundle) {
 	pause, full := minPause, false
 	for ctx.Err() == nil {
-		err := s.round(ctx, bundles, full)
+		forgets, err := s.inMemory(ctx)
+		if forgets {
+			return
+		}
+		if err == nil {
+			err = s.round(ctx, bundles, full)
+		}
 		wait := renewEvery
 		switch {
 		case err == nil:
@@ -37,6 +47,20 @@ func (s *Store) Run(ctx context.Context, bundles map[string]Bundle) {
 		case <-timer.C:
 		}
 	}
+}
+
+// inMemory reports whether the database is gone when the process ends.
+func (s *Store) inMemory(ctx context.Context) (bool, error) {
+	if s.database.Dialect() != core.SQLite {
+		return false, nil
+	}
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return false, err
+	}
+	var file sql.NullString
+	err = db.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)
+	return err == nil && file.String == "", err
 }
 
 // round keeps or, when all were kept, renews the files.

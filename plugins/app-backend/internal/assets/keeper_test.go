@@ -2,6 +2,7 @@ package assets_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/defaults/database"
 	"github.com/flytower/flytower/internal/testdb"
 	"github.com/flytower/flytower/plugins/app-backend/internal/assets"
 )
@@ -61,4 +63,23 @@ func TestRun(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// TestInMemory does not put a second copy of a frontend into memory.
+func TestInMemory(t *testing.T) {
+	t.Parallel()
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	files := &bundle{files: map[string]string{"main.js": "main"}}
+	s := assets.New(database.Wrap(db, core.SQLite), slog.New(slog.DiscardHandler), time.Now)
+	s.Run(t.Context(), map[string]assets.Bundle{assets.Main: files}) // returns at once
+	if n := files.reads(); n != 0 {
+		t.Errorf("%d files were read", n)
+	}
+	if got := content(t, s, assets.Main, "main.js"); got != "" {
+		t.Errorf("got %q", got)
+	}
 }
