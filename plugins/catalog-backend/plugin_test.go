@@ -119,8 +119,11 @@ func tryOpen(t *testing.T, db *testdb.Database, config string, more ...backend.F
 			w.WriteHeader(status)
 			return
 		}
-		if r.URL.Path == "/broken.yaml" {
+		switch r.URL.Path {
+		case "/broken.yaml":
 			panic(http.ErrAbortHandler)
+		case "/silent.yaml":
+			<-r.Context().Done()
 		}
 		text, ok := p.source.Load(r.URL.Path)
 		if !ok {

@@ -68,9 +68,10 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	for _, opt := range opts {
 		opt(&o)
 	}
+	at := place(location.String(), o.Document, o.Line)
 	if err := catalogcommon.ValidateEnvelope(entity); err != nil {
 		bad := apierr.Wrap(apierr.KindInput, err, "Entity envelope failed validation at "+location.String())
-		bad.Fields = map[string]any{"location": location.String()}
+		bad.Fields = at
 		c.Error(location, bad)
 		return
 	}
@@ -79,7 +80,10 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	}
 	if a, ok := entity.Metadata()["annotations"]; ok {
 		if _, isObject := a.(map[string]any); !isObject {
-			c.Error(location, apierr.Input("%s at %s: metadata.annotations must be an object", entity.Ref(), location))
+			bad := apierr.Input("%s at %s: metadata.annotations must be an object", entity.Ref(), location)
+			bad.Fields = at
+			bad.Fields["pointer"] = "/metadata/annotations"
+			c.Error(location, bad)
 			return
 		}
 	}
@@ -90,7 +94,7 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	if o.LocationKey != nil {
 		key = *o.LocationKey
 	}
-	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, key}) })
+	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, key, o.Document, o.Line}) })
 }
 
 // Location implements [catalognode.Emitter].
@@ -98,7 +102,9 @@ func (c *collector) Location(location catalogcommon.LocationRef, optional bool) 
 	entity := LocationEntity(location, optional)
 	entity.SetAnnotation(catalogcommon.AnnotationLocation, c.location.String())
 	entity.SetAnnotation(catalogcommon.AnnotationOriginLocation, c.origin.String())
-	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, c.location.String()}) })
+	c.add(func(e *emitted) {
+		e.deferred = append(e.deferred, Deferred{Entity: entity, LocationKey: c.location.String()})
+	})
 }
 
 // LocationEntity returns the Location entity of a location, handed in at the
@@ -128,8 +134,8 @@ func (c *collector) Relation(r catalogcommon.Relation) {
 }
 
 // Error implements [catalognode.Emitter].
-func (c *collector) Error(_ catalogcommon.LocationRef, err error) {
-	c.add(func(e *emitted) { e.errors = append(e.errors, err) })
+func (c *collector) Error(location catalogcommon.LocationRef, err error) {
+	c.add(func(e *emitted) { e.errors = append(e.errors, located{err, location.String()}) })
 }
 
 // maxKey bounds a refresh key; longer ones are kept by their digest.
