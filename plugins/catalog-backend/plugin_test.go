@@ -333,6 +333,9 @@ func TestReads(t *testing.T) {
 			if doc.OpenAPI != "3.1.0" || doc.Paths["/api/catalog/entities/by-name/{kind}/{namespace}/{name}"] == nil {
 				t.Errorf("version %s, paths %v", doc.OpenAPI, slices.Sorted(maps.Keys(doc.Paths)))
 			}
+			if !strings.Contains(fmt.Sprint(p.do(getMethod, "/openapi.json", "").get("components.schemas.ComponentEntity.properties.spec.required")), "lifecycle") {
+				t.Error("the document does not say what a component needs")
+			}
 		})
 	})
 }
