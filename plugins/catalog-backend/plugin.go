@@ -232,7 +232,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
 		handler.Register(router())
-		if err := actions.Register(published(), actions.Catalog{Peers: peers()}); err != nil {
+		if err := actions.Register(published(), actions.Catalog{Peers: peers(), Model: described, AskForModel: settings.askForModel}); err != nil {
 			return err
 		}
 
