@@ -95,6 +95,25 @@ type portal struct {
 	policy  *policy
 	files   *httptest.Server // serves source
 	source  sync.Map         // path to text
+	log     journal          // what was logged, from warnings on
+}
+
+// journal keeps what is written.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // open starts a backend and waits until its catalog has the entities.
@@ -157,7 +176,9 @@ catalog:
 			return func(context.Context) (core.PermissionsService, error) { return p.policy, nil }
 		}),
 		backend.NewRootServiceFactory(core.RootLogger, func(*backend.RootEnv) backend.MakeFunc[*slog.Logger] {
-			return func(context.Context) (*slog.Logger, error) { return slog.New(slog.DiscardHandler), nil }
+			return func(context.Context) (*slog.Logger, error) {
+				return slog.New(slog.NewTextHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelWarn})), nil
+			}
 		}),
 		backend.NewServiceFactory(core.Database, func(*backend.FactoryEnv) backend.MakeFunc[core.DatabaseService] {
 			return func(context.Context) (core.DatabaseService, error) { return db.Service, nil }

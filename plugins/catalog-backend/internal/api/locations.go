@@ -317,8 +317,15 @@ func (h *Handler) registrable(typ, target string) error {
 	if _, err := (catalogcommon.LocationRef{Type: typ, Target: target}).Format(); err != nil {
 		return apierr.Input("%w", err)
 	}
+	if len(target) > maxTarget || !catalogcommon.IsStorable(target) {
+		return apierr.Input("the target of a location has at most %d bytes of UTF-8, without the character U+0000", maxTarget)
+	}
 	return nil
 }
+
+// maxTarget bounds the target of a location, in bytes: PostgreSQL has an index
+// of it, and it is a part of location keys.
+const maxTarget = 1900
 
 func (h *Handler) dryRun(w http.ResponseWriter, r *http.Request, typ, target string) error {
 	l, exists, entities, err := h.Locations.DryRun(r.Context(), typ, target)

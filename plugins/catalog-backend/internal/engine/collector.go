@@ -78,6 +78,12 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	if entity.Ref().Equal(c.ref) {
 		return // an entity does not lead to itself
 	}
+	if err := storable(entity.Ref().String(), location.String()); err != nil {
+		bad := apierr.Input("an entity at %s: %w", location, err)
+		bad.Fields = at
+		c.Error(location, bad)
+		return
+	}
 	if a, ok := entity.Metadata()["annotations"]; ok {
 		if _, isObject := a.(map[string]any); !isObject {
 			bad := apierr.Input("%s at %s: metadata.annotations must be an object", entity.Ref(), location)
@@ -99,6 +105,10 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 
 // Location implements [catalognode.Emitter].
 func (c *collector) Location(location catalogcommon.LocationRef, optional bool) {
+	if err := storable(location.String()); err != nil {
+		c.Error(c.location, apierr.Input("a location: %w", err))
+		return
+	}
 	entity := LocationEntity(location, optional)
 	entity.SetAnnotation(catalogcommon.AnnotationLocation, c.location.String())
 	entity.SetAnnotation(catalogcommon.AnnotationOriginLocation, c.origin.String())
@@ -130,6 +140,10 @@ func LocationEntity(location catalogcommon.LocationRef, optional bool) catalogco
 
 // Relation implements [catalognode.Emitter].
 func (c *collector) Relation(r catalogcommon.Relation) {
+	if err := storable(r.Source.String(), r.Type, r.Target.String()); err != nil {
+		c.Error(c.location, apierr.Input("a relation %s: %w", r.Type, err))
+		return
+	}
 	c.add(func(e *emitted) { e.relations = append(e.relations, r) })
 }
 
@@ -138,12 +152,29 @@ func (c *collector) Error(location catalogcommon.LocationRef, err error) {
 	c.add(func(e *emitted) { e.errors = append(e.errors, located{err, location.String()}) })
 }
 
+// maxName bounds refs and location keys, in bytes. A ref that passes the
+// policies is far shorter, and PostgreSQL has an index of it.
+const maxName = 2000
+
+// storable refuses refs and location keys that no database can keep.
+func storable(names ...string) error {
+	for _, name := range names {
+		switch {
+		case len(name) > maxName:
+			return apierr.Input("%.100q… has %d bytes, and at most %d are possible", name, len(name), maxName)
+		case !catalogcommon.IsStorable(name):
+			return apierr.Input("%q has the character U+0000, or is no UTF-8", name)
+		}
+	}
+	return nil
+}
+
 // maxKey bounds a refresh key; longer ones are kept by their digest.
 const maxKey = 255
 
 // StoredKey returns the form in which a refresh key is kept.
 func StoredKey(key string) string {
-	key = strings.ReplaceAll(key, "\x00", "") // PostgreSQL keeps no such text
+	key = catalogcommon.Storable(key)
 	if len(key) <= maxKey {
 		return key
 	}

@@ -25,6 +25,9 @@ func prepare(entity catalogcommon.Entity, locationKey string) (store.Deferred, e
 	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
 		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
 	}
+	if err := storable(normal.Ref().String(), locationKey); err != nil {
+		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
+	}
 	body := normal.AppendJSON(nil)
 	return store.Deferred{Ref: normal.Ref().String(), Body: string(body), Hash: catalogcommon.HashJSON(body), LocationKey: locationKey}, nil
 }

@@ -254,9 +254,6 @@ func (e *Engine) evict(ctx context.Context, names []string) error {
 
 // Refresh implements the refresh of an entity by its ref.
 func (e *Engine) Refresh(ctx context.Context, ref string) error {
-	if _, err := catalogcommon.ParseRef(ref, catalogcommon.RefDefaults{}); err != nil {
-		return err
-	}
 	found, err := e.c.Store.Refresh(ctx, ref)
 	if err != nil {
 		return err
