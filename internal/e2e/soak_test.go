@@ -227,8 +227,10 @@ func (f *fleet) change(ctx context.Context, src *source, r *rand.Rand) {
 		default:
 			f.call(ctx, r, http.MethodPost, "/api/catalog/feed/webhook", names)
 		}
-		src.edit(r.IntN(files))
-		f.announce(ctx, src, r)
+		if r.IntN(60) == 0 { // seldom, since it also mends what the files have
+			src.edit(r.IntN(files))
+			f.announce(ctx, src, r)
+		}
 	}
 }
 
@@ -274,6 +276,11 @@ type user struct {
 func (u *user) register(ctx context.Context, r *rand.Rand) {
 	ids := u.ids
 	for ctx.Err() == nil {
+		select { // seldom, for the same reason
+		case <-ctx.Done():
+			continue
+		case <-time.After(time.Duration(r.IntN(300)) * time.Millisecond):
+		}
 		file := r.IntN(files)
 		if id := ids[file]; id != "" {
 			switch status, _ := u.fleet.call(ctx, r, http.MethodDelete, "/api/catalog/locations/"+id, nil); status {
@@ -423,7 +430,7 @@ func (src *source) mutate(r *rand.Rand) []string {
 	defer src.mu.Unlock()
 	var names []string
 	for range 1 + r.IntN(8) {
-		name := fmt.Sprintf("component-%d", r.IntN(mostNames))
+		name := fmt.Sprintf("component-%d", r.IntN([]int{files, mostNames}[r.IntN(2)]))
 		if c, ok := src.components[name]; ok && r.IntN(4) == 0 {
 			delete(src.components, name)
 		} else {
@@ -523,6 +530,14 @@ func catalogOf(p *process) (map[string]string, error) {
 	}
 	if err := json.Unmarshal([]byte(a.body), &list); err != nil {
 		return nil, err
+	}
+	// What is counted comes from the index alone.
+	var page struct{ TotalItems int }
+	if a, err = request(p.url+"/api/catalog/entities/by-query?limit=0&filter=kind=component&filter=kind=group", token); err != nil || json.Unmarshal([]byte(a.body), &page) != nil {
+		return nil, fmt.Errorf("%s, %w", a, err)
+	}
+	if page.TotalItems != len(list) {
+		return nil, fmt.Errorf("%d entities are listed, and %d counted", len(list), page.TotalItems)
 	}
 	out := map[string]string{}
 	for _, e := range list {
