@@ -49,12 +49,12 @@ func TestDefectBadInputIsNoInternalError(t *testing.T) {
 	t.Parallel()
 	eachReader(t, func(t *testing.T, db *testdb.Database, config string) {
 		p := open(t, db, config)
-		bad := []string{"none", "0", "-1", "%00", "a%00b", "%FF", "%C0%80", "%ED%A0%80", "99999999999999999999", "00000000-0000-0000-0000-000000000000", "'", "%25", "%5C", strings.Repeat("x", 3000), "%F0%9F%98%80"}
+		bad := []string{"none", "0", "-1", "%00", "a%00b", "%FF", "%C0%80", "%ED%A0%80", "9223372036854775807", "99999999999999999999", "00000000-0000-0000-0000-000000000000", "'", "%25", "%5C", strings.Repeat("x", 3000), "%F0%9F%98%80"}
 		var requests [][3]string
 		for _, v := range bad {
 			for _, path := range []string{
 				"/locations/%s", "/entities/by-uid/%s", "/entities/by-name/component/default/%s", "/entities/by-name/%s/%s/%s", "/entities/by-name/component/default/%s/ancestry",
-				"/locations/by-entity/component/default/%s", "/entities?filter=kind=%s", "/entities?filter=%s", "/entities?limit=%s", "/entities?offset=%s", "/entities?after=%s", "/entities?fields=%s", "/entities?order=asc:%s", "/entities?order=asc:%s&limit=2",
+				"/locations/by-entity/component/default/%s", "/entities?filter=kind=%s", "/entities?filter=%s", "/entities?limit=%s", "/entities?offset=%s", "/entities?offset=%s&limit=100000", "/entities?offset=%s&limit=1", "/entities?limit=100000&offset=%s&order=asc:kind", "/entities/by-query?limit=100000&offset=%s", "/entities/by-query?limit=%s&offset=%s", "/entities?after=%s", "/entities?fields=%s", "/entities?order=asc:%s", "/entities?order=asc:%s&limit=2",
 				"/entities/by-query?filter=%s=%s", "/entities/by-query?limit=%s", "/entities/by-query?offset=%s", "/entities/by-query?cursor=%s", "/entities/by-query?orderField=%s", "/entities/by-query?fullTextFilterTerm=%s",
 				"/entities/by-query?fullTextFilterTerm=%s&fullTextFilterFields=metadata.name,%s&orderField=metadata.name", "/entity-facets?facet=%s", "/entity-facets?facet=kind&filter=metadata.name=%s",
 			} {
@@ -63,7 +63,7 @@ func TestDefectBadInputIsNoInternalError(t *testing.T) {
 			requests = append(requests, [3]string{deleteMethod, "/locations/" + v, ""}, [3]string{deleteMethod, "/entities/by-uid/" + v, ""},
 				[3]string{putMethod, "/locations/" + v, `{"type":"url","target":"http://x/y"}`})
 		}
-		for _, v := range []string{`"a\u0000b"`, `"\ud800"`, "\"\xff\"", `1e999`, `-1`, `1.5`, `9007199254740993`, `99999999999999999999`, `null`, `true`, `[]`, `{}`, `""`, `"%"`} {
+		for _, v := range []string{`"a\u0000b"`, `"\ud800"`, "\"\xff\"", `1e999`, `-1`, `1.5`, `9007199254740993`, `9223372036854775000`, `99999999999999999999`, `null`, `true`, `[]`, `{}`, `""`, `"%"`} {
 			for _, r := range [][2]string{
 				{"/entities/by-query", `{"limit":%s}`}, {"/entities/by-query", `{"offset":%s}`}, {"/entities/by-query", `{"query":{"kind":%s}}`}, {"/entities/by-query", `{"query":{"kind":{"$in":[%s]}}}`},
 				{"/entities/by-query", `{"query":{"kind":{"$hasPrefix":%s}}}`}, {"/entities/by-query", `{"query":{"relations":{"$contains":{"type":%s,"targetRef":%s}}}}`},
@@ -305,4 +305,38 @@ func random(n int) string {
 		b.WriteByte("abcdefghijklmnopqrstuvwxyz0123456789"[source.IntN(36)])
 	}
 	return b.String()
+}
+
+// Queries for locations, where empty conditions hold for nothing.
+func TestQueriesForLocations(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
+		p := open(t, db, "")
+		for _, path := range []string{"/a.yaml", "/b.yaml", "/c_d.yaml"} {
+			p.source.Store(path, guide)
+			p.register(path)
+		}
+		at := p.files.URL
+		for query, want := range map[string]float64{
+			`{"target":"` + at + `/a.yaml"}`:                                             1,
+			`{"TARGET":"` + strings.ToUpper(at) + `/A.YAML"}`:                            1,
+			`{"target":{"$hasPrefix":"` + at + `/"}}`:                                    3,
+			`{"target":{"$hasPrefix":"` + at + `/c%"}}`:                                  0,
+			`{"target":{"$in":["` + at + `/a.yaml","` + at + `/b.yaml"]},"type":"url"}`:  2,
+			`{"$not":{"target":"` + at + `/a.yaml"}}`:                                    2,
+			`{"$any":[{"target":"` + at + `/a.yaml"},{"target":"` + at + `/c_d.yaml"}]}`: 2,
+			`{"entityRef":{"$exists":true}}`:                                             3,
+			`{"$all":[]}`:                                                                0, `{"$any":[]}`: 0, `{}`: 3,
+		} {
+			a := p.do(postMethod, "/locations/by-query", `{"query":`+query+`}`)
+			if a.status != http.StatusOK || a.get("totalItems") != want {
+				t.Errorf("%s: %d %s, want %v", query, a.status, a.text, want)
+			}
+		}
+		first := p.do(postMethod, "/locations/by-query", `{"limit":2}`)
+		second := p.do(postMethod, "/locations/by-query", fmt.Sprintf(`{"cursor":%q}`, first.get("pageInfo.nextCursor")))
+		if first.get("items.1.id") == nil || second.get("items.0.id") == nil || second.get("items.1") != nil || second.get("pageInfo.nextCursor") != nil || second.get("totalItems") != 3.0 {
+			t.Errorf("pages: %s, %s", first.text, second.text)
+		}
+	})
 }
