@@ -158,6 +158,9 @@ func (h *Handler) locationsByQuery(w http.ResponseWriter, r *http.Request) error
 			return apierr.Input("Limit must be a positive integer >= 1")
 		}
 		q := LocationQuery{AfterID: c.AfterID, Limit: min(c.Limit, maxLocationPage) + 1}
+		if m, ok := c.Query.(map[string]any); ok && len(m) == 0 {
+			c.Query = nil // unlike {"$all": []}, it holds for everything
+		}
 		if c.Query != nil {
 			if q.Filter, err = query.Parse(c.Query); err != nil {
 				return err
