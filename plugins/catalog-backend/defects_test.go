@@ -326,7 +326,7 @@ func TestQueriesForLocations(t *testing.T) {
 			`{"$not":{"target":"` + at + `/a.yaml"}}`:                                    2,
 			`{"$any":[{"target":"` + at + `/a.yaml"},{"target":"` + at + `/c_d.yaml"}]}`: 2,
 			`{"entityRef":{"$exists":true}}`:                                             3,
-			`{"$all":[]}`:                                                                0, `{"$any":[]}`: 0,
+			`{"$all":[]}`:                                                                0, `{"$any":[]}`: 0, `{}`: 3,
 		} {
 			a := p.do(postMethod, "/locations/by-query", `{"query":`+query+`}`)
 			if a.status != http.StatusOK || a.get("totalItems") != want {
