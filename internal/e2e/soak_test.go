@@ -35,6 +35,10 @@ var (
 // replica has to come to have what the sources have, with nothing but what it
 // was told before the pause. Entities are not processed by the clock, and
 // there are many groups, so that what was lost is not made up for by chance.
+// It was seen to fail when marks of neighbours, refreshes of what is processed,
+// promotions of refused hand-ins, changes for the index, acknowledged
+// registrations, or the claims of killed replicas were lost, and when
+// transactions were not tried again.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	if *seed == 0 {

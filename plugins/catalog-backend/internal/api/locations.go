@@ -327,7 +327,7 @@ func (h *Handler) registrable(typ, target string) error {
 }
 
 // maxTarget bounds the target of a location, in bytes: PostgreSQL has an index
-// of it, and it is a part of location keys.
+// of it.
 const maxTarget = 1900
 
 func (h *Handler) dryRun(w http.ResponseWriter, r *http.Request, typ, target string) error {

@@ -68,6 +68,10 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	for _, opt := range opts {
 		opt(&o)
 	}
+	key := location.String()
+	if o.LocationKey != nil {
+		key = *o.LocationKey
+	}
 	at := place(location.String(), o.Document, o.Line)
 	if err := catalogcommon.ValidateEnvelope(entity); err != nil {
 		bad := apierr.Wrap(apierr.KindInput, err, "Entity envelope failed validation at "+location.String())
@@ -78,7 +82,7 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	if entity.Ref().Equal(c.ref) {
 		return // an entity does not lead to itself
 	}
-	if err := storable(entity.Ref().String(), location.String()); err != nil {
+	if err := storable([]string{entity.Ref().String()}, location.String(), key); err != nil {
 		bad := apierr.Input("an entity at %s: %w", location, err)
 		bad.Fields = at
 		c.Error(location, bad)
@@ -96,16 +100,12 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	entity = entity.Clone()
 	entity.SetAnnotation(catalogcommon.AnnotationOriginLocation, c.origin.String())
 	entity.SetAnnotation(catalogcommon.AnnotationLocation, location.String())
-	key := location.String()
-	if o.LocationKey != nil {
-		key = *o.LocationKey
-	}
 	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, key, o.Document, o.Line}) })
 }
 
 // Location implements [catalognode.Emitter].
 func (c *collector) Location(location catalogcommon.LocationRef, optional bool) {
-	if err := storable(location.String()); err != nil {
+	if err := storable(nil, location.String()); err != nil {
 		c.Error(c.location, apierr.Input("a location: %w", err))
 		return
 	}
@@ -140,7 +140,7 @@ func LocationEntity(location catalogcommon.LocationRef, optional bool) catalogco
 
 // Relation implements [catalognode.Emitter].
 func (c *collector) Relation(r catalogcommon.Relation) {
-	if err := storable(r.Source.String(), r.Type, r.Target.String()); err != nil {
+	if err := storable([]string{r.Source.String(), r.Target.String()}, r.Type); err != nil {
 		c.Error(c.location, apierr.Input("a relation %s: %w", r.Type, err))
 		return
 	}
@@ -152,18 +152,20 @@ func (c *collector) Error(location catalogcommon.LocationRef, err error) {
 	c.add(func(e *emitted) { e.errors = append(e.errors, located{err, location.String()}) })
 }
 
-// maxName bounds refs and location keys, in bytes. A ref that passes the
-// policies is far shorter, and PostgreSQL has an index of it.
-const maxName = 2000
+// maxRef bounds refs, in bytes. One that passes the policies is far shorter,
+// and PostgreSQL has an index of them.
+const maxRef = 2000
 
-// storable refuses refs and location keys that no database can keep.
-func storable(names ...string) error {
-	for _, name := range names {
-		switch {
-		case len(name) > maxName:
-			return apierr.Input("%.100q… has %d bytes, and at most %d are possible", name, len(name), maxName)
-		case !catalogcommon.IsStorable(name):
-			return apierr.Input("%q has the character U+0000, or is no UTF-8", name)
+// storable refuses refs, and texts beside them, that no database can keep.
+func storable(refs []string, texts ...string) error {
+	for _, ref := range refs {
+		if len(ref) > maxRef {
+			return apierr.Input("the ref %.100q… has %d bytes, and at most %d are possible", ref, len(ref), maxRef)
+		}
+	}
+	for _, text := range append(texts, refs...) {
+		if !catalogcommon.IsStorable(text) {
+			return apierr.Input("%.1000q has the character U+0000, or is no UTF-8", text)
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ func prepare(entity catalogcommon.Entity, locationKey string) (store.Deferred, e
 	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
 		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
 	}
-	if err := storable(normal.Ref().String(), locationKey); err != nil {
+	if err := storable([]string{normal.Ref().String()}, locationKey); err != nil {
 		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
 	}
 	body := normal.AppendJSON(nil)
