@@ -89,7 +89,6 @@ func TestEveryProblemIsVisible(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
 		p := open(t, db, "", unprocessed.Module,
-			urlreader.NewFactory(urlreader.Options{ReadTimeout: time.Second, TreeTimeout: time.Second}),
 			extends("panics", func(x catalognode.ProcessingExtensionPoint) error { return x.AddProcessor(panics{}) }))
 		for _, c := range []struct {
 			name string
@@ -117,7 +116,6 @@ func TestEveryProblemIsVisible(t *testing.T) {
 			{name: "file too large", text: "# " + strings.Repeat("x", urlreader.DefaultFileBytes), want: []string{"Unable to read url", "more than 16777216 bytes"}},
 			{name: "404", want: []string{"NotFoundError"}},
 			{name: "500", path: "/status/500.yaml", want: []string{"Unable to read url", "500"}},
-			{name: "no answer", path: "/silent.yaml", want: []string{"Unable to read url", "did not answer within 1s"}},
 			{name: "connection lost", path: "/broken.yaml", want: []string{"Unable to read url"}},
 			{name: "blocked host", target: "http://blocked.example.com/a.yaml", want: []string{"blocked.example.com", "backend.reading.allow"}},
 		} {
@@ -157,6 +155,19 @@ func TestEveryProblemIsVisible(t *testing.T) {
 			})
 		}
 	})
+}
+
+// So is a host that takes a request and does not answer.
+func TestHostsThatDoNotAnswerAreVisible(t *testing.T) {
+	t.Parallel()
+	p := open(t, testdb.NewSQLite(t), "", unprocessed.Module, urlreader.NewFactory(urlreader.Options{ReadTimeout: time.Second, TreeTimeout: time.Second}))
+	target := p.files.URL + "/silent.yaml"
+	ref := fmt.Sprint(p.do(postMethod, "/locations", fmt.Sprintf(`{"type":"url","target":%q}`, target)).get("location.entityRef"))
+	var errs []map[string]any
+	p.eventually("the problem is shown", func() bool { errs = p.errorsOf(ref); return len(errs) > 0 })
+	if text := fmt.Sprint(errs[0]["message"]); !strings.Contains(text, "did not answer within 1s") || errs[0]["location"] != "url:"+target {
+		t.Errorf("%v", errs)
+	}
 }
 
 // Of a file with several entities that the rules deny, all are told, and of a
