@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,7 +42,10 @@ type DocumentOptions struct {
 	Development bool
 	// Transport, if not nil, is used instead of the guarded one.
 	Transport http.RoundTripper
-	Now       func() time.Time
+	// Log says why a document was not fetched, which clients are not told: it
+	// is about the network of the backend.
+	Log *slog.Logger
+	Now func() time.Time
 }
 
 const (
@@ -139,7 +143,8 @@ func (d *Documents) fetch(ctx context.Context, id string) (*Client, error) {
 		client = d.named
 	}
 	bad := func(err error) error {
-		return apierr.Wrap(apierr.KindInput, err, "Invalid client_id: its metadata document cannot be used")
+		d.options.Log.WarnContext(ctx, "the metadata document of a client was not fetched", "clientId", id, "error", err)
+		return apierr.Input("Invalid client_id: its metadata document was not fetched")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, id, nil)
 	if err != nil {
@@ -163,7 +168,7 @@ func (d *Documents) fetch(ctx context.Context, id string) (*Client, error) {
 	}
 	c, err := parseDocument(id, raw)
 	if err != nil {
-		return nil, bad(err)
+		return nil, apierr.Input("Invalid client_id: its metadata document cannot be used: %v", err)
 	}
 	c.allowed = d.options.Redirects
 	return c, nil

@@ -28,6 +28,9 @@ var refused = []string{"javascript", "data", "vbscript", "about", "blob", "file"
 // another there.
 const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?[]@!$&'()*+,;=%"
 
+// hostCharacters are those of host names and IP addresses.
+const hostCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:"
+
 // Check returns why the address can be nobody's, nil if it can be somebody's:
 // it must be absolute, without user and fragment, and of a scheme that leads
 // to a client.
@@ -45,10 +48,8 @@ func parse(address string) (*url.URL, error) {
 	case strings.Contains(address, "#"):
 		return nil, errors.New("it has a fragment")
 	}
-	for _, c := range []byte(address) {
-		if strings.IndexByte(allowed, c) < 0 {
-			return nil, errors.New("it has a character that does not belong into a URL")
-		}
+	if !consists(address, allowed) {
+		return nil, errors.New("it has a character that does not belong into a URL")
 	}
 	u, err := url.Parse(address)
 	if err != nil {
@@ -63,8 +64,15 @@ func parse(address string) (*url.URL, error) {
 		return nil, errors.New("it names a user")
 	case (scheme == "http" || scheme == "https") && u.Hostname() == "":
 		return nil, errors.New("it has no host")
+	case !consists(u.Hostname(), hostCharacters):
+		return nil, errors.New("its host has a character that does not belong there")
 	}
 	return u, nil
+}
+
+// consists reports whether the text has no other characters.
+func consists(text, characters string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return !strings.ContainsRune(characters, r) }) < 0
 }
 
 // IsLoopback reports whether the address is of this machine: localhost,

@@ -22,6 +22,7 @@ func TestCheck(t *testing.T) {
 		"https://jane@client.test/cb", "https://a:b@client.test/", "javascript:alert(1)", "JavaScript://client.test/%0aalert(1)", "data:text/html,x", "vbscript:x",
 		"file:///etc/passwd", "blob:https://client.test/x", "https://client.test\\@evil.test/", "https://client.test/\t", " https://client.test/", "https://client.test/\u00e9",
 		"https://cl\u0131ent.test/", "https://client.test/%zz", "https://[::1/cb", "https://client.test/" + strings.Repeat("x", 2000), "java\nscript:alert(1)",
+		"http://a;script-src/x", "https://a,b/", "https://a%2fb/",
 	} {
 		if redirects.Check(bad) == nil {
 			t.Errorf("%q is not refused", bad)
