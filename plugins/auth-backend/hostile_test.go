@@ -94,12 +94,49 @@ func TestRegistrationsThatAreRefused(t *testing.T) {
 	}
 }
 
+// What no database takes is a mistake of the client.
+func TestOddTexts(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, database string) {
+		p := openPortal(t, database+everything)
+		client, _ := p.register(t, "")
+		for _, path := range []string{
+			"/v1/authorize?" + request(client, callback, "state", "\x00"), "/v1/authorize?" + request(client, callback, "nonce", "\xff"),
+			"/v1/authorize?" + request(client+"\x00", callback), "/v1/authorize?" + request("\xff", callback),
+			"/v1/sessions/%00", "/v1/sessions/%ff", "/v1/sessions/x",
+		} {
+			if resp, body := p.send(t, http.MethodGet, "/api/auth"+path); resp.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+			}
+		}
+		for _, body := range []string{
+			form("grant_type", "refresh_token", "refresh_token", "\x00."+strings.Repeat("A", 65)),
+			form("grant_type", "refresh_token", "refresh_token", strings.Repeat("0", 36)+"."+strings.Repeat("A", 65)),
+			form("grant_type", "authorization_code", "code", "\x00", "redirect_uri", callback),
+			form("grant_type", "authorization_code", "code", "x", "redirect_uri", callback, "client_id", "\xff", "client_secret", "x"),
+			`{"grant_type":"authorization_code","code":"x","redirect_uri":"x","client_id":"\u0000","client_secret":"x"}`,
+		} {
+			if status, answer := p.post(t, "/v1/token", body); status != http.StatusBadRequest {
+				t.Errorf("%q: %d %v", body, status, answer)
+			}
+		}
+		for _, body := range []string{`{"redirect_uris":["` + callback + `\u0000"]}`, `{"redirect_uris":["` + callback + `"],"scope":"\u0000"}`} {
+			if status, answer := p.post(t, "/v1/register", body); status != http.StatusBadRequest {
+				t.Errorf("%q: %d %v", body, status, answer)
+			}
+		}
+		if status, _ := p.post(t, "/v1/token", form("grant_type", "authorization_code", "code", "x", "redirect_uri", callback), "Authorization", "Basic AAo6AAo="); status != http.StatusUnauthorized && status != http.StatusBadRequest {
+			t.Errorf("odd credentials: %d", status)
+		}
+	})
+}
+
 func TestNamesOfClients(t *testing.T) {
 	t.Parallel()
 	p := openPortal(t, memory+everything)
 	for name, want := range map[string]string{
 		"":                          "Backstage CLI",
-		"  Tool\u202egnp\u0000\n ":  "Toolgnp",
+		"  Tool\u202egnp\u0007\n ":  "Toolgnp",
 		strings.Repeat("long", 100): strings.Repeat("long", 25) + "…",
 	} {
 		raw, err := json.Marshal(map[string]any{"client_name": name, "redirect_uris": []string{callback}})

@@ -116,6 +116,9 @@ func null(text string) sql.NullString { return sql.NullString{String: text, Vali
 
 // Pending returns a request that waits for an answer.
 func (s *Store) Pending(ctx context.Context, id string) (Pending, error) {
+	if uuid.Validate(id) != nil {
+		return Pending{}, apierr.NotFound("Invalid authorization session")
+	}
 	db, err := s.DB.DB(ctx)
 	if err != nil {
 		return Pending{}, err

@@ -125,7 +125,7 @@ func TestNothingStaysForEver(t *testing.T) {
 
 // FuzzRefresh looks for a text that is taken for a refresh token.
 func FuzzRefresh(f *testing.F) {
-	for _, seed := range []string{"", ".", "1.", "1." + strings.Repeat("A", 65), strings.Repeat(".", 600)} {
+	for _, seed := range []string{"", ".", "1.", "00000000-0000-4000-8000-000000000000." + strings.Repeat("A", 65), strings.Repeat(".", 600)} {
 		f.Add(seed)
 	}
 	db := testdb.NewSQLite(f)
@@ -133,7 +133,7 @@ func FuzzRefresh(f *testing.F) {
 		f.Fatal(err)
 	}
 	s := &grants.Store{DB: db.Service, Now: time.Now, Offline: grants.Offline{Enabled: true, Lifetime: time.Hour, MaxLifetime: 2 * time.Hour, MaxPerUser: 1}}
-	if _, err := db.DB.ExecContext(f.Context(), "INSERT INTO offline_sessions (id, user_entity_ref, oidc_client_id, token_hash, created_at, last_used_at) VALUES ('1', 'user:default/jane', 'a', '', '9999-01-01', '9999-01-01')"); err != nil {
+	if _, err := db.DB.ExecContext(f.Context(), "INSERT INTO offline_sessions (id, user_entity_ref, oidc_client_id, token_hash, created_at, last_used_at) VALUES ('00000000-0000-4000-8000-000000000000', 'user:default/jane', 'a', '', '9999-01-01', '9999-01-01')"); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, token string) {

@@ -108,7 +108,7 @@ func errInvalid() error { return apierr.Authentication("Invalid refresh token") 
 // family returns that of a token.
 func (s *Store) family(ctx context.Context, token string) (family, error) {
 	id, _, ok := strings.Cut(token, ".")
-	if !ok || len(token) > maxToken || storedToken(token) == "" {
+	if !ok || len(token) > maxToken || uuid.Validate(id) != nil || storedToken(token) == "" {
 		return family{}, errInvalid()
 	}
 	db, err := s.DB.DB(ctx)

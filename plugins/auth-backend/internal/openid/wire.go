@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/flytower/flytower/apierr"
 )
@@ -104,7 +105,17 @@ func fromQuery(form url.Values) (parameters, error) {
 		}
 		p[name] = values[0]
 	}
-	return p, nil
+	return p, p.check()
+}
+
+// check refuses texts that the database does not take.
+func (p parameters) check() error {
+	for name, text := range p {
+		if strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
+			return validation(`Invalid input: expected text at "` + strings.ToValidUTF8(cut(name), "") + `"`)
+		}
+	}
+	return nil
 }
 
 func cut(text string) string {
@@ -147,7 +158,7 @@ func body(r *http.Request) (parameters, map[string]json.RawMessage, error) {
 				p[name] = text
 			}
 		}
-		return p, members, nil
+		return p, members, p.check()
 	default:
 		return parameters{}, nil, nil
 	}
@@ -171,7 +182,7 @@ func (p parameters) credentials(r *http.Request) (credentials, error) {
 		var err1, err2 error
 		id, err1 = url.QueryUnescape(id)
 		secret, err2 = url.QueryUnescape(secret)
-		ok = err1 == nil && err2 == nil && id != ""
+		ok = err1 == nil && err2 == nil && id != "" && parameters{"id": id, "secret": secret}.check() == nil
 	}
 	switch {
 	case !ok:
