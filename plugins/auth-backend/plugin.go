@@ -12,8 +12,15 @@
 // Nobody has credentials before the sign-in, so all routes are public. A
 // client address may send 6000 requests a minute to them, which is more than
 // a company behind one address needs, and addresses of this machine may send
-// any number. With backend.rateLimit.plugin.auth in the configuration, that
-// alone decides.
+// any number; auth.rateLimit has limits for kinds of routes. With
+// backend.rateLimit.plugin.auth in the configuration, that alone decides.
+//
+// # OpenID provider
+//
+// Command lines and agents act for users who let them, where the configuration
+// lets clients in (auth.clientIdMetadataDocuments,
+// auth.experimentalDynamicClientRegistration). Users agree on a page of the
+// frontend or, without one, of this plugin.
 package authbackend
 
 import (
