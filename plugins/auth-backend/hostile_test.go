@@ -134,17 +134,17 @@ func TestOddTexts(t *testing.T) {
 func TestNamesOfClients(t *testing.T) {
 	t.Parallel()
 	p := openPortal(t, memory+everything)
-	for name, want := range map[string]string{
-		"":                          "Backstage CLI",
-		"  Tool\u202egnp\u0007\n ":  "Toolgnp",
-		strings.Repeat("long", 100): strings.Repeat("long", 25) + "…",
+	for _, tt := range []struct{ name, want string }{
+		{"", "Backstage CLI"},
+		{"  Tool\u202egnp\u0007\n ", "Toolgnp"},
+		{strings.Repeat("long", 100), strings.Repeat("long", 25) + "…"},
 	} {
-		raw, err := json.Marshal(map[string]any{"client_name": name, "redirect_uris": []string{callback}})
+		raw, err := json.Marshal(map[string]any{"client_name": tt.name, "redirect_uris": []string{callback}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, answer := p.post(t, "/v1/register", string(raw)); answer["client_name"] != want {
-			t.Errorf("%q is called %q", name, answer["client_name"])
+		if _, answer := p.post(t, "/v1/register", string(raw)); answer["client_name"] != tt.want {
+			t.Errorf("%q is called %q", tt.name, answer["client_name"])
 		}
 	}
 }

@@ -311,6 +311,10 @@ func TestGoClients(t *testing.T) {
 				if err != nil || id.Subject != jane || id.Nonce != "n0nce" {
 					t.Fatalf("ID token %+v: %v", id, err)
 				}
+				// Clients of the family use it as an access token.
+				if resp, body := p.send(t, http.MethodGet, "/api/auth/v1/userinfo", "Authorization", "Bearer "+raw); resp.StatusCode != http.StatusOK {
+					t.Errorf("user info for an ID token: %d %s", resp.StatusCode, body)
+				}
 				info, err := provider.UserInfo(ctx, config.TokenSource(ctx, token))
 				if err != nil || info.Subject != jane {
 					t.Errorf("user info %+v: %v", info, err)

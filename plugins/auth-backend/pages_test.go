@@ -302,6 +302,48 @@ func TestPagesRefuse(t *testing.T) {
 	}
 }
 
+func TestSignInsAreOnRecord(t *testing.T) {
+	t.Parallel()
+	p := portalWithPages(t)
+	b := p.browser(t)
+	begin := func() string {
+		t.Helper()
+		start := b.visit(t, issuerURL+"/corp/start?env=development", nil)
+		idp, err := url.Parse(start.Header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "/corp/handler/frame?state=" + idp.Query().Get("state")
+	}
+	for _, step := range []struct{ method, path, want string }{
+		{http.MethodGet, "frame&code=joe", "sign-in succeeded user:default/joe"},
+		{http.MethodGet, "frame&error=access_denied", "sign-in failed "},
+		{http.MethodGet, "/corp/refresh?env=development", "session-refresh succeeded user:default/joe"},
+		{http.MethodPost, "/corp/logout?env=development", "sign-out succeeded "},
+		{http.MethodGet, "/corp/refresh?env=development", "session-refresh failed "},
+		{http.MethodGet, "/guest/refresh", "sign-in succeeded user:development/guest"},
+	} {
+		var form url.Values
+		if step.method == http.MethodPost {
+			form = url.Values{}
+		}
+		if rest, ok := strings.CutPrefix(step.path, "frame"); ok {
+			step.path = begin() + rest // a browser begins one sign-in at a time
+		}
+		b.visit(t, issuerURL+step.path, form, "X-Requested-With", "XMLHttpRequest")
+		p.trail.mu.Lock()
+		last := p.trail.records[len(p.trail.records)-1]
+		p.trail.mu.Unlock()
+		user, _ := last.Meta["userEntityRef"].(string)
+		if got := last.EventID + " " + string(last.Status) + " " + user; got != step.want {
+			t.Errorf("%s %s: %s (%s), want %s", step.method, step.path, got, last.Error, step.want)
+		}
+		if last.Request == nil || strings.Contains(last.Request.URL, "state=") && !strings.Contains(last.Request.URL, "state=***") {
+			t.Errorf("request %+v", last.Request)
+		}
+	}
+}
+
 // Names and addresses of clients are only text on the page.
 func TestPagesShowTextAsText(t *testing.T) {
 	t.Parallel()

@@ -121,7 +121,7 @@ func (o options) declare(env *backend.PluginEnv) backend.InitFunc {
 		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
 			return err
 		}
-		limited, err := newLimits(config(), log())
+		limited, err := newLimits(config(), log()) //nolint:contextcheck // their store lives as long as the plugin
 		if err != nil {
 			return err
 		}

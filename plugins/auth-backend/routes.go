@@ -41,8 +41,9 @@ func (s *routes) keySet(w http.ResponseWriter, r *http.Request) error {
 // userInfo answers what the user who asks owns by. The limited form of a
 // token will do, and a token by which a plugin asks for the user.
 func (s *routes) userInfo(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
 	// A cookie is sent by the browser for whatever page; the token is not.
-	r = r.Clone(r.Context())
+	r = r.Clone(ctx)
 	r.Header.Del("Cookie")
 	who, err := s.httpAuth.Credentials(r, core.Allow{None: true, User: true, Service: true, Cookie: true})
 	switch {
@@ -54,7 +55,7 @@ func (s *routes) userInfo(w http.ResponseWriter, r *http.Request) error {
 		return apierr.Input("Userinfo endpoint must be called with a token that represents a user principal")
 	}
 	ref := who.Principal.UserEntityRef
-	claims, ok, err := knownClaims(r.Context(), s.signIn, ref)
+	claims, ok, err := knownClaims(ctx, s.signIn, ref)
 	if err != nil {
 		return err
 	}

@@ -238,60 +238,10 @@ type Grant struct {
 }
 
 // Exchange takes a code. The second time it revokes what came of the first.
-func (s *Store) Exchange(ctx context.Context, x Exchange) (Grant, error) {
-	var g Grant
-	var refused error // commits, other than an error of the transaction
-	dialect := s.DB.Dialect()
-	err := s.DB.WriteTx(ctx, func(tx *sql.Tx) error {
-		g, refused = Grant{}, nil
-		var (
-			session, redirect, status                             string
-			used, live                                            bool
-			user, scope, challenge, method, nonce, offlineSession sql.NullString
-		)
-		now := schema.Time(dialect, s.Now())
-		err := tx.QueryRowContext(ctx, schema.Query(dialect, `
-			SELECT c.session_id, c.used, c.expires_at > $1, s.client_id, s.redirect_uri, s.status, s.user_entity_ref, s.scope,
-				s.code_challenge, s.code_challenge_method, s.nonce, d.offline_session_id
-			FROM oidc_authorization_codes c JOIN oauth_authorization_sessions s ON s.id = c.session_id
-				LEFT JOIN oauth_authorization_details d ON d.session_id = s.id
-			WHERE c.code = $2`), now, digest(x.Code)).
-			Scan(&session, &used, &live, &g.ClientID, &redirect, &status, &user, &scope, &challenge, &method, &nonce, &offlineSession)
-		if errors.Is(err, sql.ErrNoRows) {
-			refused = apierr.Authentication("Invalid authorization code")
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		g.User, g.Scope, g.Nonce = user.String, scope.String, nonce.String
-		reuse := func(family string) error {
-			refused = &ReuseError{What: "Authorization code already used", ClientID: g.ClientID, User: g.User, Grant: family}
-			return s.end(ctx, tx, family)
-		}
-		if used {
-			return reuse(offlineSession.String)
-		}
-		if refused = x.check(live, status, g.ClientID, redirect, challenge.String, method.String); refused != nil {
-			return nil
-		}
-		n, err := affected(tx.ExecContext(ctx, schema.Query(dialect, "UPDATE oidc_authorization_codes SET used = true WHERE code = $1 AND used = false"), digest(x.Code)))
-		if err != nil {
-			return err
-		}
-		if n == 0 { // another request was faster; it has ended by now
-			if err := tx.QueryRowContext(ctx, schema.Query(dialect, "SELECT offline_session_id FROM oauth_authorization_details WHERE session_id = $1"), session).Scan(&offlineSession); err != nil && !errors.Is(err, sql.ErrNoRows) {
-				return err
-			}
-			return reuse(offlineSession.String)
-		}
-		if !s.Offline.Enabled || !slices.Contains(strings.Fields(g.Scope), ScopeOffline) {
-			return nil
-		}
-		if g.ID, g.RefreshToken, err = s.beginOffline(ctx, tx, g.ClientID, g.User); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, schema.Query(dialect, "UPDATE oauth_authorization_details SET offline_session_id = $1 WHERE session_id = $2"), g.ID, session)
+func (s *Store) Exchange(ctx context.Context, x Exchange) (g Grant, err error) {
+	var refused error
+	err = s.DB.WriteTx(ctx, func(tx *sql.Tx) (err error) {
+		g, refused, err = s.exchange(ctx, tx, x)
 		return err
 	})
 	if err != nil {
@@ -303,25 +253,88 @@ func (s *Store) Exchange(ctx context.Context, x Exchange) (Grant, error) {
 	return g, nil
 }
 
+// exchange is [Store.Exchange] within a transaction. That a code is refused
+// does not undo the revocation that follows of it.
+func (s *Store) exchange(ctx context.Context, tx *sql.Tx, x Exchange) (g Grant, refused, err error) {
+	c, err := s.code(ctx, tx, x.Code)
+	if err != nil || c == nil {
+		return g, apierr.Authentication("Invalid authorization code"), err
+	}
+	g = Grant{ClientID: c.client, User: c.user, Scope: c.scope, Nonce: c.nonce}
+	if !c.used {
+		if refused := x.check(c); refused != nil {
+			return g, refused, nil
+		}
+		n, err := affected(tx.ExecContext(ctx, schema.Query(s.DB.Dialect(), "UPDATE oidc_authorization_codes SET used = true WHERE code = $1 AND used = false"), digest(x.Code)))
+		if err != nil {
+			return g, nil, err
+		}
+		if n == 0 { // another request was faster, and has ended by now
+			if c, err = s.code(ctx, tx, x.Code); err != nil || c == nil {
+				return g, apierr.Authentication("Invalid authorization code"), err
+			}
+			c.used = true
+		}
+	}
+	if c.used {
+		return g, &ReuseError{What: "Authorization code already used", ClientID: c.client, User: c.user, Grant: c.offlineSession}, s.end(ctx, tx, c.offlineSession)
+	}
+	if !s.Offline.Enabled || !slices.Contains(strings.Fields(g.Scope), ScopeOffline) {
+		return g, nil, nil
+	}
+	if g.ID, g.RefreshToken, err = s.beginOffline(ctx, tx, g.ClientID, g.User); err != nil {
+		return g, nil, err
+	}
+	_, err = tx.ExecContext(ctx, schema.Query(s.DB.Dialect(), "UPDATE oauth_authorization_details SET offline_session_id = $1 WHERE session_id = $2"), g.ID, c.session)
+	return g, nil, err
+}
+
+// code is a code with the request that the user has approved.
+type code struct {
+	session, client, user, redirect, status, scope, nonce string
+	challenge, method                                     string
+	offlineSession                                        string // what came of it
+	used, live                                            bool
+}
+
+// code returns a code, nil if there is none.
+func (s *Store) code(ctx context.Context, tx *sql.Tx, text string) (*code, error) {
+	var c code
+	var user, scope, nonce, challenge, method, offlineSession sql.NullString
+	dialect := s.DB.Dialect()
+	err := tx.QueryRowContext(ctx, schema.Query(dialect, `
+		SELECT c.session_id, c.used, c.expires_at > $1, s.client_id, s.redirect_uri, s.status, s.user_entity_ref, s.scope,
+			s.code_challenge, s.code_challenge_method, s.nonce, d.offline_session_id
+		FROM oidc_authorization_codes c JOIN oauth_authorization_sessions s ON s.id = c.session_id
+			LEFT JOIN oauth_authorization_details d ON d.session_id = s.id
+		WHERE c.code = $2`), schema.Time(dialect, s.Now()), digest(text)).
+		Scan(&c.session, &c.used, &c.live, &c.client, &c.redirect, &c.status, &user, &scope, &challenge, &method, &nonce, &offlineSession)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	c.user, c.scope, c.nonce, c.challenge, c.method, c.offlineSession = user.String, scope.String, nonce.String, challenge.String, method.String, offlineSession.String
+	return &c, err
+}
+
 // check tells why a code that was not used yet is not for who presents it.
-func (x Exchange) check(live bool, status, client, redirect, challenge, method string) error {
+func (x Exchange) check(c *code) error {
 	switch {
-	case !live:
+	case !c.live:
 		return apierr.Authentication("Authorization code expired")
-	case status != "approved":
+	case c.status != "approved":
 		return apierr.Authentication("Authorization not approved")
-	case x.ClientID != "" && x.ClientID != client:
+	case x.ClientID != "" && x.ClientID != c.client:
 		return apierr.Authentication("The authorization code was issued to another client")
-	case x.RedirectURI != redirect:
+	case x.RedirectURI != c.redirect:
 		return apierr.Authentication("Redirect URI mismatch")
-	case challenge == "" && x.Verifier != "":
+	case c.challenge == "" && x.Verifier != "":
 		// Somebody has taken the challenge out of the request (RFC 9700 §2.1.1).
 		return apierr.Authentication("Invalid code verifier: the request had no code challenge")
-	case challenge == "" && !x.Authenticated:
+	case c.challenge == "" && !x.Authenticated:
 		return apierr.Authentication("A code without PKCE needs the authentication of the client")
-	case challenge != "" && x.Verifier == "":
+	case c.challenge != "" && x.Verifier == "":
 		return apierr.Authentication("Code verifier is required")
-	case challenge != "" && !verifies(challenge, method, x.Verifier):
+	case c.challenge != "" && !verifies(c.challenge, c.method, x.Verifier):
 		return apierr.Authentication("Invalid code verifier")
 	}
 	return nil

@@ -120,7 +120,7 @@ func checkRequest(q *grants.Request, scope string, public, document bool) error 
 // that there are.
 func (s *Server) granted(scope string) string {
 	var known []string
-	for _, name := range strings.Fields(scope) {
+	for name := range strings.FieldsSeq(scope) {
 		if slices.Contains(s.Scopes(), name) && !slices.Contains(known, name) {
 			known = append(known, name)
 		}

@@ -134,11 +134,11 @@ func body(r *http.Request) (parameters, map[string]json.RawMessage, error) {
 	if len(raw) > maxBody {
 		return nil, nil, &problem{status: http.StatusRequestEntityTooLarge, code: "invalid_request", err: apierr.Input("The body of the request is longer than %d bytes", maxBody)}
 	}
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || len(raw) == 0 {
+	if len(raw) == 0 {
 		return parameters{}, nil, nil
 	}
-	switch kind {
+	// A type that is none is no type that is known, either.
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
 	case "application/x-www-form-urlencoded":
 		form, err := url.ParseQuery(string(raw))
 		if err != nil {

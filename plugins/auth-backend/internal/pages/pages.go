@@ -215,7 +215,7 @@ func (p *Pages) Continue(provider Provider) func(http.ResponseWriter, *http.Requ
 		user, err := provider.SignIn(w, r)
 		if err != nil {
 			redirect(w, p.URL(q.ID)+"?failed")
-			return nil
+			return nil //nolint:nilerr // it is on record
 		}
 		if err := p.Grants.SignIn(r.Context(), q.ID, user); err != nil {
 			return err
