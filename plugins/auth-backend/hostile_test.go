@@ -33,6 +33,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"a token":                   request(client, callback, "response_type", "token"),
 		"an ID token":               request(client, callback, "response_type", "code id_token"),
 		"an unknown method":         request(client, callback, "code_challenge_method", "none"),
+		"no method":                 request(client, callback, "code_challenge_method", ""),
 		"a short challenge":         request(client, callback, "code_challenge", "short"),
 		"a method alone":            strings.Replace(request(client, callback), "code_challenge="+challenge, "", 1),
 		"a long state":              request(client, callback, "state", strings.Repeat("x", 5000)),
@@ -184,7 +185,7 @@ func TestCodesThatAreRefused(t *testing.T) {
 	}
 	for name, body := range map[string]string{
 		"no PKCE, with the secret": with("code", plain(), "code_verifier", "", "client_id", client, "client_secret", secret),
-		"the plain method":         with("code", plain("code_challenge", verifier), "client_id", client),
+		"the plain method":         with("code", plain("code_challenge", verifier, "code_challenge_method", "plain"), "client_id", client),
 	} {
 		if status, answer := p.post(t, "/v1/token", body); status != http.StatusOK {
 			t.Errorf("%s: %d %v", name, status, answer)

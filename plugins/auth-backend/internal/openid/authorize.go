@@ -76,7 +76,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) (request grants.R
 	if !client.Allows(request.RedirectURI) {
 		return request, "", apierr.Input("Invalid redirect_uri")
 	}
-	if err := checkRequest(&request, p["scope"], client.Public, client.Verified); err != nil {
+	if err := checkRequest(request, p["scope"], client.Public, client.Verified); err != nil {
 		return request, "", err
 	}
 	if s.Browser != nil {
@@ -91,10 +91,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) (request grants.R
 	return request, id, err
 }
 
-func checkRequest(q *grants.Request, scope string, public, document bool) error {
-	if q.Challenge != "" && q.Method == "" {
-		q.Method = "plain" // RFC 7636 §4.3
-	}
+func checkRequest(q grants.Request, scope string, public, document bool) error {
 	switch {
 	case len(q.State) > maxState:
 		return apierr.Input("The state is longer than %d bytes", maxState)
@@ -106,7 +103,7 @@ func checkRequest(q *grants.Request, scope string, public, document bool) error 
 		return apierr.Input("There is a code_challenge_method without a code_challenge")
 	case public && q.Challenge == "":
 		return apierr.Input("PKCE is required for public clients: send a code_challenge")
-	case q.Method != "" && q.Method != "S256" && q.Method != "plain":
+	case q.Challenge != "" && q.Method != "S256" && q.Method != "plain":
 		return apierr.Input("Invalid code_challenge_method")
 	case document && q.Method != "S256":
 		return apierr.Input("Invalid code_challenge_method: clients that are described by a document use S256")

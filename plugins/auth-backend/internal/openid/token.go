@@ -81,7 +81,7 @@ func (s *Server) authenticate(ctx context.Context, c credentials) (authenticated
 
 func (s *Server) exchange(r *http.Request, p parameters) (tokenAnswer, error) {
 	if p["code"] == "" || p["redirect_uri"] == "" {
-		return tokenAnswer{}, invalidRequest("Missing code and redirect_uri parameters for authorization_code grant")
+		return tokenAnswer{}, invalidRequest("Missing code or redirect_uri parameters for authorization_code grant")
 	}
 	c, err := p.credentials(r)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -12,7 +13,9 @@ type Patterns []Pattern
 
 // Pattern stands for addresses: "*" for all, otherwise
 // scheme://host[:port][/path], where a "*" in the host or the path stands for
-// any text, and a port of "*" for any port. The query is not compared.
+// any text, and a port of "*" for any port; or scheme:path, for any host.
+// Without a path, http and https mean the path /, and other schemes any path.
+// The query is not compared.
 type Pattern struct {
 	text                     string
 	any                      bool
@@ -36,29 +39,47 @@ func parsePattern(text string) (Pattern, error) {
 	if text == "*" {
 		return Pattern{text: text, any: true}, nil
 	}
-	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok || scheme == "" || strings.ContainsAny(scheme, "*/") {
+	scheme, rest, ok := strings.Cut(text, ":")
+	if !ok || !schemeForm.MatchString(scheme) {
 		return Pattern{}, errors.New("does not say which scheme: begin it like https://")
 	}
-	p := Pattern{text: text, scheme: strings.ToLower(scheme)}
-	authority, path, hasPath := strings.Cut(rest, "/")
-	if strings.ContainsAny(rest, "?#") || strings.Contains(authority, "@") {
+	if strings.ContainsAny(rest, "?#") {
 		return Pattern{}, errors.New("has more than scheme, host, port and path")
 	}
-	p.path = "/" + path
-	if !hasPath && authority == "*" {
-		p.path = "*" // all of a scheme
-	}
-	p.host = strings.ToLower(authority)
-	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
-		p.host, p.port = p.host[:i], authority[i+1:]
-	}
-	if p.host == "" {
+	p := Pattern{text: text, scheme: strings.ToLower(scheme), host: "*", port: "*", path: rest}
+	web := p.scheme == "http" || p.scheme == "https"
+	if authority, ok := strings.CutPrefix(rest, "//"); ok {
+		path := ""
+		if i := strings.IndexByte(authority, '/'); i >= 0 {
+			authority, path = authority[:i], authority[i:]
+		}
+		if strings.Contains(authority, "@") {
+			return Pattern{}, errors.New("has more than scheme, host, port and path")
+		}
+		p.path, p.host, p.port = path, strings.ToLower(authority), ""
+		if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
+			p.host, p.port = p.host[:i], authority[i+1:]
+		}
+		p.host = strings.Trim(p.host, "[]")
+		if p.host == "" && !web {
+			p.host = "*"
+		}
+	} else if web {
 		return Pattern{}, errors.New("has no host")
 	}
-	p.host = strings.Trim(p.host, "[]")
+	switch {
+	case p.host == "":
+		return Pattern{}, errors.New("has no host")
+	case p.path == "" && web:
+		p.path = "/"
+	case p.path == "":
+		p.path = "*"
+	}
 	return p, nil
 }
+
+// schemeForm is what the scheme of a URL looks like (RFC 3986 §3.1).
+var schemeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 
 // String returns the pattern as it was written.
 func (p Pattern) String() string { return p.text }
@@ -92,11 +113,13 @@ func (p Pattern) match(u *url.URL) bool {
 		return true
 	}
 	path := u.EscapedPath()
-	if path == "" && u.Opaque == "" {
+	switch {
+	case u.Opaque != "":
+		path = u.Opaque
+	case path == "" && (p.scheme == "http" || p.scheme == "https"):
 		path = "/"
 	}
 	return strings.EqualFold(u.Scheme, p.scheme) &&
-		u.Opaque == "" &&
 		glob(p.host, strings.ToLower(u.Hostname())) &&
 		(p.port == "*" || port(p.scheme, p.port) == port(p.scheme, u.Port())) &&
 		!dots(path) && glob(p.path, path)

@@ -81,7 +81,10 @@ func TestPatterns(t *testing.T) {
 		{"https://*.example.com/cb", []string{"https://a.example.com/cb", "https://a.b.example.com:443/cb"}, []string{"https://example.com/cb", "https://evil.test/.example.com/cb", "https://a.example.com/cb/x", "https://a.example.com:444/cb", "https://a.example.com.evil.test/cb"}},
 		{"https://example.com/cb/*/x", []string{"https://example.com/cb/1/x"}, []string{"https://example.com/cb/../x", "https://example.com/cb/%2e%2e/x", "https://example.com/cb/x"}},
 		{"https://example.com", []string{"https://example.com", "https://example.com/"}, []string{"https://example.com/x"}},
-		{"cursor://*", []string{"cursor://anysphere.cursor/user/cb", "cursor://x"}, []string{"cursor:x", "cursors://x", "https://cursor/"}},
+		{"cursor://*", []string{"cursor://anysphere.cursor/user/cb", "cursor://x"}, []string{"cursors://x", "https://cursor/"}},
+		{"cursor://host", []string{"cursor://host", "cursor://host/x"}, []string{"cursor://other/x", "cursor:/x"}},
+		{"com.example.app:/cb", []string{"com.example.app:/cb", "com.example.app:/cb?x=1"}, []string{"com.example.app:/other", "com.example.app:cb", "com.example.other:/cb"}},
+		{"com.example.app:*", []string{"com.example.app:/cb", "com.example.app:cb"}, []string{"https://com.example.app/cb"}},
 	} {
 		p, err := redirects.ParsePatterns([]string{"https://other.test/", tt.pattern})
 		if err != nil {
@@ -98,7 +101,7 @@ func TestPatterns(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"", "example.com/*", "*://example.com/", "https://", "https:///x", "https://a.test/?x", "https://a.test/#x", "https://u@a.test/"} {
+	for _, bad := range []string{"", "example.com/*", "*://example.com/", "https://", "https:///x", "https:x", "1a:x", "https://a.test/?x", "https://a.test/#x", "https://u@a.test/"} {
 		if _, err := redirects.ParsePatterns([]string{bad}); err == nil {
 			t.Errorf("the pattern %q is taken", bad)
 		}
