@@ -80,7 +80,7 @@ func TestDocuments(t *testing.T) {
 		"no addresses":       {text(200, `{"client_id":"`+id+`","redirect_uris":[]}`), ""},
 		"a script":           {text(200, `{"client_id":"`+id+`","redirect_uris":["javascript:alert(1)"]}`), ""},
 		"a fragment":         {text(200, `{"client_id":"`+id+`","redirect_uris":["https://agent.test/#x"]}`), ""},
-		"too many addresses": {text(200, `{"client_id":"`+id+`","redirect_uris":["`+strings.Repeat(`http://127.0.0.1/cb","`, 30)+`http://127.0.0.1/cb"]}`), ""},
+		"too many addresses": {text(200, `{"client_id":"`+id+`","redirect_uris":["`+strings.Repeat(`http://127.0.0.1/cb","`, 60)+`http://127.0.0.1/cb"]}`), ""},
 		"too long":           {text(200, doc(`,"x":"`+strings.Repeat("x", 64<<10)+`"`)), ""},
 		"no JSON":            {text(200, "<html>"), ""},
 		"no object":          {text(200, "[]"), ""},

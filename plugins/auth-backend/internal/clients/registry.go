@@ -57,7 +57,7 @@ var ErrFull = errors.New("as many clients have registered as may; clients that n
 
 const (
 	defaultName     = "Backstage CLI"
-	maxRedirectURIs = 20
+	maxRedirectURIs = 50
 	maxScope        = 1000 // bytes
 )
 
