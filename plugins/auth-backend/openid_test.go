@@ -147,6 +147,9 @@ func openPortalAt(t *testing.T, config string, features ...backend.Feature) *por
 func (p *portal) RoundTrip(r *http.Request) (*http.Response, error) {
 	to := r.Clone(r.Context())
 	to.URL.Scheme, to.URL.Host = "http", strings.TrimPrefix(p.url, "http://")
+	if host := r.Header.Get("X-Host"); host != "" { // what a proxy may do
+		to.Host = host
+	}
 	resp, err := p.client.Transport.RoundTrip(to)
 	if err == nil {
 		resp.Request = r

@@ -26,6 +26,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/grants"
+	authnode "github.com/flytower/flytower/plugins/auth-node"
 )
 
 // Path is where the page is mounted, that of the page of the frontend.
@@ -69,6 +70,12 @@ func New(o Options) *Pages {
 	p := &Pages{Options: o, cookie: "flytower-consent", secure: strings.HasPrefix(strings.ToLower(o.Root), "https://"), guard: http.NewCrossOriginProtection()}
 	if p.secure {
 		p.cookie = "__Host-" + p.cookie // no other host can set it
+	}
+	// A proxy may send another Host than the browser did.
+	if origin, ok := authnode.OriginOf(o.Root); ok {
+		if err := p.guard.AddTrustedOrigin(origin); err != nil {
+			panic("pages: " + err.Error()) // it is an origin
+		}
 	}
 	return p
 }
