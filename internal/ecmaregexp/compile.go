@@ -3,22 +3,22 @@ package ecmaregexp
 type opcode uint8
 
 const (
-	opChar       opcode = iota // r
-	opAny                      //
-	opClass                    // set
-	opRun                      // one single-character op follows; x, y: bounds; greedy
-	opSplit                    // try the next instruction first, then x; or the reverse if lazy
-	opJump                     // x
-	opSave                     // x: slot of a capture
-	opReset                    // x, y: captures to forget
-	opAssert                   // kind
-	opBack                     // x: capture
-	opLook                     // x: where it goes on; kind: bits of lookBehind, lookNegative
-	opLookEnd                  //
-	opCount                    // x: register to set to zero
-	opLoop                     // x: where it goes on, reg, min, max, lazy
-	opMark                     // reg: remember where an iteration began
-	opLoopEnd                  // x: the opLoop; reg, min
+	opChar    opcode = iota // r
+	opAny                   //
+	opClass                 // set
+	opRun                   // one single-character op follows; x, y: bounds; greedy
+	opSplit                 // try the next instruction first, then x; or the reverse if lazy
+	opJump                  // x
+	opSave                  // x: slot of a capture
+	opReset                 // x, y: captures to forget
+	opAssert                // kind
+	opBack                  // x: capture
+	opLook                  // x: where it goes on; kind: bits of lookBehind, lookNegative
+	opLookEnd               //
+	opCount                 // x: register to set to zero
+	opLoop                  // x: where it goes on, reg, min, max, lazy
+	opMark                  // reg: remember where an iteration began
+	opLoopEnd               // x: the opLoop; reg, min
 	opMatch
 )
 

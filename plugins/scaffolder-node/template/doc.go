@@ -1,0 +1,2 @@
+// Package template is the language of templates.
+package template
