@@ -66,7 +66,7 @@ func (ev *evaluator) fail(detail string) Value {
 
 func (ev *evaluator) failAt(pos int, detail string) Value {
 	if ev.err == nil {
-		ev.setError(&Error{Code: CodeEvaluation, Phase: PhaseEvaluate, Detail: detail}, pos)
+		ev.setError(&Error{Code: CodeEvaluation, Phase: PhaseEvaluate, Detail: harmless(detail)}, pos)
 	}
 	return Undefined{}
 }

@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/flytower/flytower/internal/configtest"
 	"github.com/flytower/flytower/integration"
+	"github.com/flytower/flytower/internal/configtest"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
 )
