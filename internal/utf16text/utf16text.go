@@ -259,3 +259,14 @@ func mend(s string, replace bool) string {
 	}
 	return string(text)
 }
+
+// Characters splits s into its characters; half a pair is one of its own.
+func Characters(s string) []string {
+	var list []string
+	for s != "" {
+		_, size := decode(s)
+		list = append(list, s[:size])
+		s = s[size:]
+	}
+	return list
+}

@@ -120,6 +120,10 @@ func pick(_ context.Context, input template.Value, args ...template.Value) (temp
 func splitPath(path string) []string {
 	var keys []string
 	for path != "" {
+		if path[0] == '.' {
+			keys, path = append(keys, ""), path[1:]
+			continue
+		}
 		if path[0] == '[' {
 			end := strings.IndexByte(path, ']')
 			if len(path) > 2 && (path[1] == '"' || path[1] == '\'') {
@@ -138,10 +142,6 @@ func splitPath(path string) []string {
 		end := strings.IndexAny(path[1:], ".[") + 1
 		if end == 0 {
 			return append(keys, path)
-		}
-		if path[0] == '.' {
-			keys, path = append(keys, ""), path[1:]
-			continue
 		}
 		keys = append(keys, path[:end])
 		path = strings.TrimPrefix(path[end:], ".")

@@ -99,8 +99,9 @@ func (s *switchStmt) exec(ev *evaluator, sc *scope) {
 // sequence is what a loop goes over.
 type sequence struct {
 	length Value // undefined if there is nothing to iterate over
-	count  int
-	at     func(i int) Value
+	// count is the number of items, which the body may change
+	count func() int
+	at    func(i int) Value
 	// pairs says that items are [key, value] of records and texts
 	pairs bool
 }
@@ -114,7 +115,7 @@ func (s *forStmt) exec(ev *evaluator, sc *scope) {
 	seq := ev.sequence(list, len(s.targets))
 	inner := sc.loop()
 	if n := ev.toNumber(seq.length); truthy(list) && ev.err == nil {
-		for i := range seq.count {
+		for i := 0; i < seq.count(); i++ {
 			if !ev.step(1) {
 				return
 			}
@@ -166,38 +167,45 @@ func (ev *evaluator) bind(s *forStmt, seq sequence, i int, sc *scope) {
 func (ev *evaluator) sequence(list Value, targets int) sequence {
 	switch v := list.(type) {
 	case *Array:
-		items := ev.items(v)
-		return sequence{length: Number(len(items)), count: len(items), at: func(i int) Value { return items[i] }}
+		return sequence{
+			length: Number(len(ev.items(v))),
+			count:  func() int { return len(ev.items(v)) },
+			at:     func(i int) Value { return ev.items(v)[i] },
+		}
 	case *Record:
 		return ev.recordSequence(v, targets)
 	case String, SafeString:
 		units, _ := ev.units(v)
-		at := func(i int) Value { return String(utf16text.String(units[i : i+1])) }
-		if _, plain := v.(String); plain && targets > 1 {
-			single := at
-			at = func(i int) Value { return NewArray(String(strconv.Itoa(i)), single(i)) }
-			return sequence{length: Number(len(units)), count: len(units), at: at, pairs: true}
+		seq := sequence{
+			length: Number(len(units)), count: fixed(len(units)),
+			at: func(i int) Value { return String(utf16text.String(units[i : i+1])) },
 		}
-		return sequence{length: Number(len(units)), count: len(units), at: at}
+		if _, plain := v.(String); plain && targets > 1 {
+			unit := seq.at
+			seq.at = func(i int) Value { return NewArray(String(strconv.Itoa(i)), unit(i)) }
+			seq.pairs = true
+		}
+		return seq
 	}
 	if targets > 1 {
-		return sequence{length: Number(0)}
+		return sequence{length: Number(0), count: fixed(0)}
 	}
-	return sequence{length: Undefined{}}
+	return sequence{length: Undefined{}, count: fixed(0)}
 }
+
+func fixed(n int) func() int { return func() int { return n } }
 
 // recordSequence iterates over entries if there are two targets; with one it
 // takes the record for something like an array, by its key length.
 func (ev *evaluator) recordSequence(r *Record, targets int) sequence {
 	if targets > 1 {
-		return sequence{length: Number(r.Len()), count: r.Len(), pairs: true, at: func(i int) Value {
+		return sequence{length: Number(r.Len()), count: fixed(r.Len()), pairs: true, at: func(i int) Value {
 			key, value := r.At(i)
 			return NewArray(String(key), value)
 		}}
 	}
 	length, _ := r.Get("length")
-	count := ev.likeArray(ev.toNumber(length))
-	return sequence{length: length, count: count, at: func(i int) Value {
+	return sequence{length: length, count: fixed(ev.likeArray(ev.toNumber(length))), at: func(i int) Value {
 		v, _ := r.Get(strconv.Itoa(i))
 		return v
 	}}

@@ -338,10 +338,14 @@ func truncateFilter(c *filterCall) Value {
 	if !ok {
 		return c.fail("Filter input must be a string")
 	}
-	length := utf16text.Len(text)
-	cut := int(min(max(toInteger(c.toNumber(limit)), 0), float64(length)))
+	length, wanted := utf16text.Len(text), c.toNumber(limit)
+	cut := clamp(zeroIfNaN(wanted), length)
 	if !truthy(c.arg(1)) {
-		if space := utf16text.LastIndex(text, " ", cut); space >= 0 {
+		before := cut
+		if math.IsNaN(wanted) {
+			before = length
+		}
+		if space := utf16text.LastIndex(text, " ", before); space >= 0 {
 			cut = space
 		}
 	}

@@ -29,10 +29,10 @@ func (c *filterCall) list(records bool) ([]Value, bool) {
 	case *Record:
 		if records {
 			seq := c.recordSequence(v, 1)
-			if !c.step(int64(seq.count)) {
+			if !c.step(int64(seq.count())) {
 				return nil, false
 			}
-			items := make([]Value, seq.count)
+			items := make([]Value, seq.count())
 			for i := range items {
 				items[i] = seq.at(i)
 			}
@@ -208,6 +208,9 @@ func (c *filterCall) attributeAt(item Value, path []string) Value {
 
 // attributes returns an attribute of each item.
 func (c *filterCall) attributes(key string) []Value {
+	if s, ok := c.input.(SafeString); ok && s != "" {
+		c.fail("Cannot read a template attribute from a nullish value")
+	}
 	items, _ := c.list(true)
 	out := make([]Value, len(items))
 	for i, item := range items {

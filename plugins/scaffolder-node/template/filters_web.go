@@ -2,6 +2,7 @@ package template
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"regexp"
 	"strings"
@@ -60,7 +61,7 @@ func (d *dumper) value(v Value, depth int) {
 			}
 			d.separate(written, depth+1)
 			written++
-			d.out.Write(jsonvalue.AppendString(d.out.AvailableBuffer(), utf16text.Valid(key)))
+			d.text(key)
 			d.out.WriteByte(':')
 			if d.indent != "" {
 				d.out.WriteByte(' ')
@@ -72,10 +73,32 @@ func (d *dumper) value(v Value, depth int) {
 		d.out.WriteString("{}")
 	default:
 		if s, ok := asText(v); ok {
-			d.evaluator.text(len(s))
+			d.text(s)
+			return
 		}
 		d.out.Write(AppendJSON(d.out.AvailableBuffer(), v))
 	}
+}
+
+// text writes a text; half of a surrogate pair is written as an escape.
+func (d *dumper) text(s string) {
+	if !d.evaluator.text(len(s)) {
+		return
+	}
+	if utf16text.Valid(s) == s {
+		d.out.Write(jsonvalue.AppendString(d.out.AvailableBuffer(), s))
+		return
+	}
+	d.out.WriteByte('"')
+	for _, part := range utf16text.Characters(s) {
+		if utf16text.Valid(part) == part {
+			quoted := jsonvalue.AppendString(nil, part)
+			d.out.Write(quoted[1 : len(quoted)-1])
+		} else {
+			fmt.Fprintf(&d.out, `\u%04x`, utf16text.Units(part)[0])
+		}
+	}
+	d.out.WriteByte('"')
 }
 
 func (d *dumper) separate(i, depth int) {

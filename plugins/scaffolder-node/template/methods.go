@@ -206,6 +206,9 @@ func (ev *evaluator) splitText(text, separator string) []Value {
 func digitsMethod(what string, low, high float64, format func(f float64, digits int) string) *method {
 	return &method{0, 1, func(ev *evaluator, receiver Value, args []Value) Value {
 		f := float64(receiver.(Number))
+		if what != "toFixed" && (math.IsNaN(f) || math.IsInf(f, 0)) {
+			return String(formatNumber(f))
+		}
 		absent := isUndefined(arg(args, 0))
 		digits := ev.integer(args, 0, -1)
 		switch {

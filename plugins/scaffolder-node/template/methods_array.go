@@ -28,7 +28,7 @@ func changeItems(low, high int, run func(ev *evaluator, items, args []Value) (ch
 			return Undefined{}
 		}
 		items, result := run(ev, slices.Clone(items), args)
-		if ev.err != nil {
+		if !ev.acyclic(a, args) {
 			return Undefined{}
 		}
 		ev.setItems(a, items)
@@ -39,10 +39,38 @@ func changeItems(low, high int, run func(ev *evaluator, items, args []Value) (ch
 	}}
 }
 
+// acyclic refuses to put an array into itself.
+func (ev *evaluator) acyclic(a *Array, values []Value) bool {
+	for _, v := range values {
+		if ev.holds(v, a, 0) {
+			ev.fail("Cyclic template values are not supported")
+		}
+	}
+	return ev.err == nil
+}
+
+// holds reports whether a value is, or contains, an array.
+func (ev *evaluator) holds(v Value, a *Array, depth int) bool {
+	if depth > maxValueDepth {
+		ev.fail(ErrTooDeep.Error())
+	}
+	switch v := v.(type) {
+	case *Array:
+		if v == a {
+			return true
+		}
+		items := ev.items(v)
+		return ev.step(int64(len(items))) && slices.ContainsFunc(items, func(item Value) bool { return ev.holds(item, a, depth+1) })
+	case *Record:
+		return ev.step(int64(v.Len())) && slices.ContainsFunc(v.values, func(item Value) bool { return ev.holds(item, a, depth+1) })
+	}
+	return false
+}
+
 // pushMethod appends in place where it can: templates build lists with it.
 var pushMethod = &method{0, -1, func(ev *evaluator, receiver Value, args []Value) Value {
 	a := receiver.(*Array)
-	if !ev.step(int64(len(args))) {
+	if !ev.step(int64(len(args))) || !ev.acyclic(a, args) {
 		return Undefined{}
 	}
 	items := ev.items(a)

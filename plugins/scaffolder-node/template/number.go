@@ -189,6 +189,10 @@ func power(base, exponent float64) float64 {
 	if math.IsNaN(exponent) || math.Abs(base) == 1 && math.IsInf(exponent, 0) {
 		return math.NaN()
 	}
+	if base == 10 && exponent == math.Trunc(exponent) && math.Abs(exponent) < 400 {
+		f, _ := strconv.ParseFloat("1e"+strconv.Itoa(int(exponent)), 64) // exactly rounded
+		return f
+	}
 	return math.Pow(base, exponent)
 }
 
