@@ -10,7 +10,7 @@ import (
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/core/jsonschema"
-	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 )
 
 // Action is what a step of a template does. [NewAction] makes one.
@@ -85,29 +85,15 @@ type ActionContext struct {
 	// TaskID, StepID and StepName say what runs.
 	TaskID, StepID, StepName string
 	// User is who created the task.
-	User TaskUser
+	User scaffoldercommon.TaskUser
 	// Template is the template of the task; its EntityRef is empty in a dry run
 	// of a template that is not in the catalog.
-	Template TemplateInfo
+	Template scaffoldercommon.TemplateInfo
 	// DryRun says that nothing outside of the workspace may change.
 	DryRun bool
 	// Host is what the scaffolder does for the action; methods of the context
 	// use it.
 	Host ActionHost
-}
-
-// TaskUser is the user that created a task; its fields are zero if that was a
-// service.
-type TaskUser struct {
-	Ref    string               `json:"ref,omitempty"`
-	Entity catalogcommon.Entity `json:"entity,omitempty"`
-}
-
-// TemplateInfo says where the template of a task is from.
-type TemplateInfo struct {
-	EntityRef string `json:"entityRef"`
-	// BaseURL is what relative URLs in the template refer to.
-	BaseURL string `json:"baseUrl,omitempty"`
 }
 
 // ActionHost is the part of the scaffolder that runs an action.

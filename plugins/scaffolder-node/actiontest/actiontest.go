@@ -18,6 +18,7 @@ import (
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/core/jsonschema"
+	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 )
 
@@ -73,8 +74,8 @@ func Run(t testing.TB, action scaffoldernode.Action, input any, options ...Optio
 	c := &scaffoldernode.ActionContext{
 		Workspace: r.workspace, Logger: slog.New(slog.NewTextHandler(&r.log, nil)), Secrets: map[string]core.Token{},
 		TaskID: "mock-task-id", StepID: "mock-step-id", StepName: "mock step name",
-		Template: scaffoldernode.TemplateInfo{EntityRef: "template:default/mock"},
-		User:     scaffoldernode.TaskUser{Ref: "user:default/mock"},
+		Template: scaffoldercommon.TemplateInfo{EntityRef: "template:default/mock"},
+		User:     scaffoldercommon.TaskUser{Ref: "user:default/mock"},
 		Host:     host{r},
 	}
 	for _, option := range options {

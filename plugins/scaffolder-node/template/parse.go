@@ -96,11 +96,12 @@ func (p *parser) parse() (body, error) {
 		return nil, p.exceeded("SourceBytes", p.limits.SourceBytes, size, 0)
 	}
 	p.source = utf16text.Valid(p.source)
-	s := scanner{source: p.source, syntax: p.syntax}
+	s := scanner{source: p.source, syntax: p.syntax, segments: make([]segment, 0, 2*strings.Count(p.source, "{%")+2*strings.Count(p.source, "{{")+1)}
 	if err := s.scan(); err != nil {
 		return nil, err
 	}
 	p.segments = s.segments
+	p.buffer = make([]token, 0, 64)
 	b, _, err := p.body()
 	return b, err
 }
