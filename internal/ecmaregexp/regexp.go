@@ -133,6 +133,9 @@ func (re *Regexp) find(t *text, start int, b *Budget) ([]int, error) {
 	if re.linear != nil && t.plain {
 		return re.findLinear(t, start, b)
 	}
+	if int64(len(t.s)-start) > b.left {
+		return nil, ErrBudget // before the text is decoded, which takes memory
+	}
 	m := machine{
 		program: re.program, in: re.decoded(t), budget: b,
 		fold: re.ignoreCase, unicode: re.unicode, dotAll: re.dotAll, multiline: re.multiline,

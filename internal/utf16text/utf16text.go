@@ -270,3 +270,19 @@ func Characters(s string) []string {
 	}
 	return list
 }
+
+// Split splits s into its units.
+func Split(s string) []string {
+	list := make([]string, 0, len(s))
+	for s != "" {
+		r, size := decode(s)
+		if r > 0xFFFF {
+			high, low := utf16.EncodeRune(r)
+			list = append(list, string(AppendUnit(nil, high)), string(AppendUnit(nil, low)))
+		} else {
+			list = append(list, s[:size])
+		}
+		s = s[size:]
+	}
+	return list
+}

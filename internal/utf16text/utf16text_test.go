@@ -35,6 +35,12 @@ func TestUnits(t *testing.T) {
 func TestHalvesMeetAgain(t *testing.T) {
 	t.Parallel()
 	high, low := utf16text.At("😀", 0), utf16text.At("😀", 1)
+	if diff := cmp.Diff([]string{"a", high, low, "ä"}, utf16text.Split("a😀ä")); diff != "" {
+		t.Errorf("units (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a", "😀", low, "ä"}, utf16text.Characters("a😀"+low+"ä")); diff != "" {
+		t.Errorf("characters (-want +got):\n%s", diff)
+	}
 	if got := utf16text.Join(high + low); got != "😀" {
 		t.Errorf("joined halves are %q", got)
 	}

@@ -104,6 +104,7 @@ func (e *LimitError) Unwrap() error { return e.err }
 const (
 	maxQuoted  = 200
 	maxMessage = 1024
+	maxGuessed = 64
 )
 
 // quote shows a text of the template in a message.
@@ -139,6 +140,9 @@ func harmless(text string) string {
 // unknown words the error about a name that nothing has.
 func unknown(what, name string, known []string) string {
 	detail := fmt.Sprintf("Unknown %s %s", what, quote(name))
+	if len(name) > maxGuessed {
+		return detail
+	}
 	if near := spelling.Nearest(name, known); near != "" {
 		detail += fmt.Sprintf("; did you mean %s?", quote(near))
 	}

@@ -416,20 +416,12 @@ func (c *filterCall) replaced(text, needle string, replacement Value) (result st
 		if isUndefined(replacement) {
 			separator = ","
 		}
-		units, _ := c.units(String(text))
-		if !c.evaluator.text((len(units) + 2) * max(len(with), len(separator))) {
+		// the units are put into a list, which takes more memory than the text
+		if !c.step(int64(len(text)/4)) || !c.evaluator.text((len(text)+2)*max(len(with), len(separator))) {
 			return "", true
 		}
-		var b strings.Builder
-		b.WriteString(with)
-		for i := range units {
-			if i > 0 {
-				b.WriteString(separator)
-			}
-			b.WriteString(utf16text.String(units[i : i+1]))
-		}
-		b.WriteString(with)
-		return utf16text.Join(b.String()), true
+		spaced := strings.Join(utf16text.Split(text), separator)
+		return utf16text.Join(with + spaced + with), true
 	}
 	count := strings.Count(text, needle)
 	times := -1

@@ -17,13 +17,14 @@ func (c *filterCall) list(records bool) ([]Value, bool) {
 		items := c.items(v)
 		return items, c.step(int64(len(items)))
 	case String, SafeString:
-		units, _ := c.units(v)
-		if !c.step(int64(len(units))) {
+		text, _ := asText(v)
+		if !c.step(int64(utf16text.Len(text))) {
 			return nil, false
 		}
+		units := utf16text.Split(text)
 		items := make([]Value, len(units))
-		for i := range units {
-			items[i] = String(utf16text.String(units[i : i+1]))
+		for i, unit := range units {
+			items[i] = String(unit)
 		}
 		return items, true
 	case *Record:

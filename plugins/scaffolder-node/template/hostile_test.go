@@ -48,6 +48,7 @@ func TestHostileTemplatesMeetALimit(t *testing.T) {
 		{"JSON of shared lists", "{% set a = ['xxxx'] %}" + strings.Repeat("{% set a = [a, a] %}", 60) + "${{ a | dump }}", "Steps"},
 		{"replacements that grow", "{% set a = 'x' %}" + strings.Repeat("{% set a = a | replace('x', 'xxxxxxxxxx') %}", 20), "TextBytes"},
 		{"replacements of nothing", "{% set a = 'xxxxxxxxxx' %}" + strings.Repeat("{% set a = a | replace('', a) %}", 20), "TextBytes"},
+		{"replacements in long text", "{% set a = range(10000) | join('xxxxxxxxxx') %}{% for x in range(99) %}{% set b = a | replace('', '') %}{% endfor %}", "Steps"},
 		{"joins that grow", "{% set a = 'xxxxxxxxxx' %}" + strings.Repeat("{% set a = range(1000) | join(a) %}", 20), "TextBytes"},
 		{"wide center", "${{ 'x' | center(99999999999) }}", ""},
 		{"wide indent", "${{ 'a\nb' | indent(16000000) | indent(16000000) | indent(16000000) | indent(16000000) | length }}", "TextBytes"},

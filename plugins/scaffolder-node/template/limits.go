@@ -18,7 +18,7 @@ type Limits struct {
 	// which set, filter and macros capture. Default 16 MiB.
 	OutputBytes int64
 	// TextBytes is the length of all texts that operators, filters and methods
-	// read or make; it bounds memory and time. Default 256 MiB.
+	// read or make; it bounds memory and time. Default 128 MiB.
 	TextBytes int64
 	// HostCalls is the number of calls of filters and global functions of the
 	// host. Default 4096.
@@ -38,7 +38,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.Depth, 512},
 		{&l.Steps, 1_000_000},
 		{&l.OutputBytes, 16 << 20},
-		{&l.TextBytes, 256 << 20},
+		{&l.TextBytes, 128 << 20},
 		{&l.HostCalls, 4096},
 		{&l.RegexpSteps, 20_000_000},
 	} {

@@ -96,8 +96,9 @@ func (p *parser) parse() (body, error) {
 		return nil, p.exceeded("SourceBytes", p.limits.SourceBytes, size, 0)
 	}
 	p.source = utf16text.Valid(p.source)
-	s := scanner{source: p.source, syntax: p.syntax, segments: make([]segment, 0, 2*strings.Count(p.source, "{%")+2*strings.Count(p.source, "{{")+1)}
+	s := scanner{source: p.source, syntax: p.syntax, limit: p.limits.Nodes}
 	if err := s.scan(); err != nil {
+		p.failedAt = s.at
 		return nil, err
 	}
 	p.segments = s.segments

@@ -44,7 +44,9 @@ type scanner struct {
 	source   string
 	syntax   Syntax
 	segments []segment
-	at       int
+	// limit is how many segments there may be
+	limit int64
+	at    int
 	// pending is text that was not added yet; white space control of the next
 	// tag may shorten it
 	pending      string
@@ -100,6 +102,9 @@ func (s *scanner) scan() error {
 			s.pending = strings.TrimRight(s.pending, spaces)
 		}
 		s.flush()
+		if n := int64(len(s.segments)); n > s.limit {
+			return &LimitError{Phase: PhaseParse, Limit: "Nodes", Max: s.limit, Observed: n}
+		}
 		var err error
 		if isComment {
 			err = s.comment(start)
