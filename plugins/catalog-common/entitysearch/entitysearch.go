@@ -48,7 +48,8 @@ func Fold(s string) string { return strings.ToLower(s) }
 // Every scalar has a row under its path, with dots between the names. The items
 // of an array stand under the path of the array, and each string s in it also
 // has a row path.s = true. Relations stand under relations.<type>, status and
-// etag are left out. A missing namespace counts as the default one.
+// etag are left out. A missing namespace counts as the default one. Characters
+// that databases do not keep are left out, see [catalogcommon.Storable].
 //
 // conflicts names the keys that occur in several cases, such as spec.foo and
 // spec.Foo, once each. Their rows are merged; a caller may want to tell the
@@ -158,7 +159,7 @@ func (f *flattener) emitAt(path string, v any) {
 
 // emit adds the row of a scalar at the current path.
 func (f *flattener) emit(v any) {
-	raw := string(f.path)
+	raw := catalogcommon.Storable(string(f.path))
 	key := Fold(raw)
 	if first, there := f.raw[key]; !there {
 		f.raw[key] = raw
@@ -173,7 +174,7 @@ func (f *flattener) emit(v any) {
 	case nil:
 		row.Null = true
 	case string:
-		row.Original = v
+		row.Original = catalogcommon.Storable(v)
 	case bool:
 		row.Original = strconv.FormatBool(v)
 	case float64:

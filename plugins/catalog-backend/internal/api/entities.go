@@ -82,6 +82,8 @@ func entitiesRequest(p params) (q read.Request, err error) {
 			q.Offset = *after.Offset
 		}
 	}
+	// No catalog has as many entities; sums of the two must not run over.
+	q.Limit, q.Offset = min(q.Limit, noLimit), min(q.Offset, noLimit)
 	return q, nil
 }
 

@@ -25,6 +25,9 @@ func prepare(entity catalogcommon.Entity, locationKey string) (store.Deferred, e
 	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
 		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
 	}
+	if err := storable([]string{normal.Ref().String()}, locationKey); err != nil {
+		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
+	}
 	body := normal.AppendJSON(nil)
 	return store.Deferred{Ref: normal.Ref().String(), Body: string(body), Hash: catalogcommon.HashJSON(body), LocationKey: locationKey}, nil
 }
@@ -162,6 +165,10 @@ func (c connection) report(ctx context.Context, r store.Report) catalognode.Muta
 	for _, conflict := range r.Conflicts {
 		c.e.c.Logger.WarnContext(ctx, "a provider hands in an entity that is claimed from another place; the first stays",
 			"provider", c.name, "entity", conflict.Ref, "holder", conflict.Holder, "refused", conflict.Wanted)
+	}
+	if len(r.Twice) > 0 {
+		c.e.c.Logger.WarnContext(ctx, "a provider handed entities in more than once in one full mutation; the last of each counts",
+			"provider", c.name, "count", len(r.Twice), "first", r.Twice[:min(len(r.Twice), 10)])
 	}
 	return catalognode.MutationReport{Seen: r.Seen, Added: r.Added, Changed: r.Changed, Removed: r.Removed, Conflicts: len(r.Conflicts)}
 }

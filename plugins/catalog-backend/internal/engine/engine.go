@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -73,7 +74,7 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 		outcome = e.c.Orchestrator.Process(ctx, entity, decodeCache(w.Cache))
 	}
 	result.OK = outcome.OK
-	result.Errors = serialize(outcome.Errors)
+	result.Errors = serialize(outcome.Errors, func() map[string]any { return e.place(ctx, w, entity) })
 	if outcome.OK {
 		e.fill(&result, outcome)
 	}
@@ -101,6 +102,7 @@ func (e *Engine) fill(result *store.Result, outcome Outcome) {
 		if err != nil {
 			continue // emitters checked the envelope, so it has a ref
 		}
+		sd.Document, sd.Line = d.Document, d.Line
 		result.Deferred = append(result.Deferred, sd)
 	}
 	result.Cache = ""
@@ -136,13 +138,40 @@ func decodeCache(text string) cacheState {
 	return state
 }
 
-func serialize(errs []error) string {
+// place returns where an entity was read.
+func (e *Engine) place(ctx context.Context, w store.Work, entity catalogcommon.Entity) map[string]any {
+	location := entity.Annotation(catalogcommon.AnnotationLocation)
+	if location == "" {
+		return nil
+	}
+	document, line, err := e.c.Store.Place(ctx, w.ID)
+	if err != nil && ctx.Err() == nil {
+		e.c.Logger.WarnContext(ctx, "where an entity was read could not be looked up", "entity", w.Ref, "error", err)
+	}
+	return place(location, document, line)
+}
+
+// maxErrors is how many errors of an entity are kept.
+const maxErrors = 200
+
+// serialize returns the errors of an entity as JSON, with the place of the
+// entity where they name no other one.
+func serialize(errs []error, place func() map[string]any) string {
 	if len(errs) == 0 {
 		return ""
 	}
-	list := make([]map[string]any, len(errs))
-	for i, err := range errs {
-		list[i] = describe(err)
+	own := place()
+	list := make([]map[string]any, 0, min(len(errs), maxErrors))
+	for _, err := range errs {
+		if len(list) == maxErrors {
+			list = append(list, map[string]any{"name": "Error", "message": fmt.Sprintf("%d more errors are not shown", len(errs)-maxErrors)})
+			break
+		}
+		text := Describe(err)
+		if at := text["location"]; at == nil || at == own["location"] && text["document"] == nil {
+			maps.Copy(text, own)
+		}
+		list = append(list, text)
 	}
 	raw, err := json.Marshal(list)
 	if err != nil {
@@ -169,7 +198,7 @@ func hash(r store.Result) string {
 func deferredLines(ds []store.Deferred) []string {
 	out := make([]string, len(ds))
 	for i, d := range ds {
-		out[i] = d.Ref + " " + d.Hash + " " + d.LocationKey
+		out[i] = fmt.Sprint(d.Ref, " ", d.Hash, " ", d.LocationKey, " ", d.Document, " ", d.Line)
 	}
 	return out
 }
@@ -225,9 +254,6 @@ func (e *Engine) evict(ctx context.Context, names []string) error {
 
 // Refresh implements the refresh of an entity by its ref.
 func (e *Engine) Refresh(ctx context.Context, ref string) error {
-	if _, err := catalogcommon.ParseRef(ref, catalogcommon.RefDefaults{}); err != nil {
-		return err
-	}
 	found, err := e.c.Store.Refresh(ctx, ref)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -304,6 +305,9 @@ func (p *pipeline) saveBatch(ctx context.Context, rs []store.Result) {
 			}
 			p.e.c.Logger.ErrorContext(ctx, "storing a processed entity failed; it will be tried again", "entity", rs[0].Work.Ref, "error", err)
 		}
+		if p.saveFailure(ctx, rs[0].Work) {
+			break
+		}
 		if err := p.e.c.Store.Postpone(context.WithoutCancel(ctx), rs[0].Work.ID, renewal); err != nil {
 			p.e.c.Logger.WarnContext(ctx, "postponing an entity failed", "entity", rs[0].Work.Ref, "error", err)
 		}
@@ -317,6 +321,20 @@ func (p *pipeline) saveBatch(ctx context.Context, rs []store.Result) {
 			p.e.c.OnConflict(ctx, c)
 		}
 	}
+}
+
+// saveFailure notes, for those who look at the entity, that its result could
+// not be stored, and reports whether it could note that. What the database
+// said is not for them.
+func (p *pipeline) saveFailure(ctx context.Context, w store.Work) bool {
+	failed := store.Result{Work: w, Cache: w.Cache, Next: time.Now().Add(retry)}
+	failed.Errors = serialize([]error{errors.New("the result of processing could not be stored, and is tried again; the log of the backend says why")}, func() map[string]any { return nil })
+	failed.Hash = hash(failed)
+	if failed.Hash == w.ResultHash {
+		failed.Next = time.Now().Add(p.e.c.Interval)
+	}
+	_, err := p.e.c.Store.Save(ctx, []store.Result{failed})
+	return err == nil
 }
 
 // release gives back what was claimed and not settled.

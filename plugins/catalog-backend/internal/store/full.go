@@ -66,7 +66,8 @@ func (s *Store) ApplyFullWithin(ctx context.Context, provider string, entities i
 }
 
 func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) error {
-	if err := t.loadIncoming(in); err != nil {
+	var err error
+	if r.Twice, err = t.loadIncoming(in); err != nil {
 		return err
 	}
 	if err := t.checkLimits(provider, in.count, limits); err != nil {
@@ -107,15 +108,16 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 	return t.finish(provider, LaneNew, r)
 }
 
-// loadIncoming makes the table of what is in the spool, without the bodies.
-func (t *tx) loadIncoming(in *spool) error {
+// loadIncoming makes the table of what is in the spool, without the bodies. Of
+// several with one ref it keeps the last, and returns the refs of the others.
+func (t *tx) loadIncoming(in *spool) (twice []string, err error) {
 	const columns = " (seq bigint PRIMARY KEY, ref text %s NOT NULL, hash text NOT NULL, location_key text NOT NULL)"
 	if t.postgres() {
 		if err := t.run("CREATE TEMP TABLE incoming" + fmt.Sprintf(columns, `COLLATE "C"`) + " ON COMMIT DROP"); err != nil {
-			return err
+			return nil, err
 		}
 	} else if err := t.run("DROP TABLE IF EXISTS temp.incoming", "CREATE TEMP TABLE incoming"+fmt.Sprintf(columns, "")); err != nil {
-		return err
+		return nil, err
 	}
 	part := make([]Deferred, 0, min(in.count, arrayRows))
 	seq := 0
@@ -129,24 +131,34 @@ func (t *tx) loadIncoming(in *spool) error {
 	}
 	for d, err := range in.entities(nil) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if part = append(part, d); len(part) == cap(part) {
 			if err := load(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	if err := load(); err != nil {
-		return err
+		return nil, err
 	}
 	if t.postgres() {
 		if err := t.analyze("incoming", in.count); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return t.run("CREATE INDEX incoming_ref ON incoming (ref)",
-		"DELETE FROM incoming WHERE seq IN (SELECT i.seq FROM incoming i JOIN (SELECT ref, max(seq) AS last FROM incoming GROUP BY ref HAVING count(*) > 1) d ON d.ref = i.ref WHERE i.seq < d.last)")
+	if err := t.run("CREATE INDEX incoming_ref ON incoming (ref)"); err != nil {
+		return nil, err
+	}
+	b := t.build()
+	b.Write("DELETE FROM incoming WHERE seq IN (SELECT i.seq FROM incoming i JOIN (SELECT ref, max(seq) AS last FROM incoming GROUP BY ref HAVING count(*) > 1) d ON d.ref = i.ref WHERE i.seq < d.last) RETURNING ref")
+	err = t.each(b, func(rows *sql.Rows) error {
+		var ref string
+		err := rows.Scan(&ref)
+		twice = append(twice, ref)
+		return err
+	})
+	return twice, err
 }
 
 // checkLimits refuses a mutation that takes away more than its limits allow.

@@ -85,7 +85,7 @@ func TestLargeFullMutations(t *testing.T) {
 				t.Errorf("report (-want +have):\n%s", diff)
 			}
 		}
-		apply(store.Report{Seen: n + 10, Added: n}, join(large(n, 1), large(10, 2)))
+		apply(store.Report{Seen: n + 10, Added: n, Twice: refsOf(large(10, 2))}, join(large(n, 1), large(10, 2)))
 		if have := w.lines(t, ctx, `SELECT ref FROM entity WHERE unprocessed LIKE '%"version":2%'`); len(have) != 10 {
 			t.Errorf("of two with a ref, the last counts for %d entities, want 10", len(have))
 		}
@@ -322,4 +322,11 @@ func TestInstancesGetInEachOthersWay(t *testing.T) {
 		w.settle(t, ctx)
 	}
 	w.check(t, ctx)
+}
+
+func refsOf(entities iter.Seq2[store.Deferred, error]) (refs []string) {
+	for d := range entities {
+		refs = append(refs, d.Ref)
+	}
+	return refs
 }

@@ -23,6 +23,9 @@ func newUID() string {
 type Report struct {
 	Seen, Added, Changed, Removed int
 	Conflicts                     []Conflict
+	// Twice are refs that a full mutation had more than once, as often as they
+	// do not count.
+	Twice []string
 }
 
 // ApplyDelta adds or changes entities of the provider and takes others back.

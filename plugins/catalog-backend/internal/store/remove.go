@@ -123,6 +123,7 @@ func (t *tx) removeDoomed() (int64, error) {
 		"DELETE FROM entity_edge WHERE target_id IN "+doomed,
 		"DELETE FROM entity_edge WHERE parent_id IN "+doomed,
 		"DELETE FROM entity_claim WHERE parent_id IN "+doomed,
+		"DELETE FROM entity_twice WHERE parent_id IN "+doomed,
 	)
 	if err != nil {
 		return 0, err

@@ -65,7 +65,7 @@ func (w *world) reset(t tb, ctx context.Context) {
 	t.Helper()
 	for _, table := range []string{
 		"entity", "entity_due", "entity_dirty", "provider_edge", "entity_edge", "entity_claim", "relation", "refresh_key",
-		"entity_search", "search_key", "location", "entity_change", "orphan_candidate", "fingerprint",
+		"entity_search", "search_key", "location", "entity_change", "orphan_candidate", "fingerprint", "entity_twice",
 	} {
 		if _, err := w.db.DB.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 			t.Fatalf("emptying %s: %v", table, err)
@@ -364,8 +364,8 @@ func (w *world) check(t tb, ctx context.Context) {
 	for ref, e := range have {
 		w.checkFinal(t, ctx, ref, e, relations[ref])
 	}
-	for _, table := range []string{"entity_due", "relation", "refresh_key", "entity_search", "orphan_candidate", "provider_edge", "entity_edge"} {
-		column := map[string]string{"relation": "origin_id", "provider_edge": "target_id", "entity_edge": "target_id"}[table]
+	for _, table := range []string{"entity_due", "relation", "refresh_key", "entity_search", "orphan_candidate", "provider_edge", "entity_edge", "entity_twice"} {
+		column := map[string]string{"entity_twice": "parent_id", "relation": "origin_id", "provider_edge": "target_id", "entity_edge": "target_id"}[table]
 		if column == "" {
 			column = "entity_id"
 		}
