@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/flytower/flytower/apierr"
@@ -51,14 +52,19 @@ type Config struct {
 }
 
 // Engine processes what is due.
-type Engine struct{ c Config }
+type Engine struct {
+	c Config
+	// mutations is how many full mutations are under way, lastWork when there
+	// was something to do for the last time, in nanoseconds since 1970.
+	mutations, lastWork atomic.Int64
+}
 
 // New returns an engine.
 func New(c Config) *Engine {
 	if c.Workers == 0 {
 		c.Workers = 16
 	}
-	return &Engine{c}
+	return &Engine{c: c}
 }
 
 // process runs the processors for an entity that is due.

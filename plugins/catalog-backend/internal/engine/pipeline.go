@@ -58,6 +58,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	rest.Go(func() { p.save(ctx, p.urgent.results) })
 	rest.Go(func() { p.renew(ctx) })
 	rest.Go(func() { p.stitch(ctx) })
+	rest.Go(func() { p.writeRows(ctx) })
 	p.claim(ctx)
 	close(p.urgent.work)
 	close(p.others.work)
@@ -232,6 +233,7 @@ func (p *pipeline) admit(work []store.Work, to *lane) []store.Work {
 
 // done notes that work is on its way no more.
 func (p *pipeline) done(rs []store.Result) {
+	p.e.worked()
 	p.mu.Lock()
 	for _, r := range rs {
 		if l := p.inFlight[r.Work.ID]; l != nil {

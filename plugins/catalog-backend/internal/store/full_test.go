@@ -118,7 +118,7 @@ func fingerprintOf(t *testing.T, ctx context.Context, db *testdb.Database) func(
 	}
 	return func() string {
 		var out strings.Builder
-		for _, table := range []string{"entity", "entity_due", "entity_dirty", "provider_edge", "entity_edge", "entity_claim", "relation", "refresh_key", "entity_search", "entity_change", "orphan_candidate"} {
+		for _, table := range []string{"entity", "entity_due", "entity_dirty", "provider_edge", "entity_edge", "entity_claim", "relation", "refresh_key", "entity_search", "search_behind", "entity_change", "orphan_candidate"} {
 			var rows sql.NullString
 			if err := db.DB.QueryRowContext(ctx, "SELECT md5(string_agg(ctid::text || ' ' || xmin::text || ' ' || xmax::text, ',' ORDER BY ctid)) FROM "+table).Scan(&rows); err != nil {
 				t.Fatal(err)

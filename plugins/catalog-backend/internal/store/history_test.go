@@ -117,6 +117,11 @@ func TestHistories(t *testing.T) {
 						t.Fatalf("stitching: %v", err)
 					}
 				},
+				"write rows": func(t *rapid.T) {
+					if _, err := w.store.WriteRows(ctx, rapid.IntRange(1, 3).Draw(t, "entities")); err != nil {
+						t.Fatalf("writing search rows: %v", err)
+					}
+				},
 				"orphans": func(t *rapid.T) {
 					if _, err := w.store.RemoveOrphans(ctx, orphanAge); err != nil {
 						t.Fatalf("removing orphans: %v", err)
@@ -145,6 +150,16 @@ func TestHistories(t *testing.T) {
 			if again := w.count(t, ctx, "entity_change"); again != changes {
 				t.Errorf("handing in what is there already made %d changes", again-changes)
 			}
+			for n := 1; n > 0; {
+				var err error
+				if n, err = w.store.WriteRows(ctx, 2); err != nil {
+					t.Fatalf("writing search rows: %v", err)
+				}
+			}
+			if n := w.count(t, ctx, "search_behind"); n != 0 {
+				t.Errorf("%d entities are still behind", n)
+			}
+			w.check(t, ctx)
 		})
 	})
 }

@@ -32,7 +32,7 @@ type searchRow struct {
 }
 
 // saveSearch writes what differs in the search rows of final forms, and the
-// changes.
+// changes. What has no rows in entity_search yet gets them later, by WriteRows.
 func (t *tx) saveSearch(finals []final) error {
 	if len(finals) == 0 {
 		return nil
@@ -41,15 +41,23 @@ func (t *tx) saveSearch(finals []final) error {
 	if err != nil {
 		return err
 	}
-	count := 0
-	for _, f := range finals {
-		count += len(f.rows)
-	}
-	rows := make([]searchRow, 0, count)
 	var known []int64
 	for _, f := range finals {
 		if !f.fresh {
 			known = append(known, f.id)
+		}
+	}
+	behindNow, err := t.takeBehind(known)
+	if err != nil {
+		return err
+	}
+	known = slices.DeleteFunc(known, func(id int64) bool { return behindNow[id] })
+	var rows []searchRow
+	var later []final
+	for _, f := range finals {
+		if (f.fresh || behindNow[f.id]) && !t.store.eager {
+			later = append(later, f)
+			continue
 		}
 		for _, r := range f.rows {
 			if r.Derived {
@@ -73,13 +81,20 @@ func (t *tx) saveSearch(finals []final) error {
 			return err
 		}
 	}
-	if err := t.load("entity_search", []string{"entity_id", "key_id", "value", "original", "item"}, len(rows), func(i int, out []any) []any {
-		r := &rows[i]
-		return append(out, r.entity, r.key, plain(r.value), plain(r.original), r.item)
-	}); err != nil {
+	if err := t.loadSearch(rows); err != nil {
+		return err
+	}
+	if err := t.loadBehind(later, keys); err != nil {
 		return err
 	}
 	return t.load("entity_change", []string{"entity_id", "deleted"}, len(finals), func(i int, out []any) []any { return append(out, finals[i].id, false) })
+}
+
+func (t *tx) loadSearch(rows []searchRow) error {
+	return t.load("entity_search", []string{"entity_id", "key_id", "value", "original", "item"}, len(rows), func(i int, out []any) []any {
+		r := &rows[i]
+		return append(out, r.entity, r.key, plain(r.value), plain(r.original), r.item)
+	})
 }
 
 func plain(s sql.NullString) any {

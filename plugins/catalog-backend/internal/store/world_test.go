@@ -65,7 +65,7 @@ func (w *world) reset(t tb, ctx context.Context) {
 	t.Helper()
 	for _, table := range []string{
 		"entity", "entity_due", "entity_dirty", "provider_edge", "entity_edge", "entity_claim", "relation", "refresh_key",
-		"entity_search", "search_key", "location", "entity_change", "orphan_candidate", "fingerprint",
+		"entity_search", "search_behind", "search_key", "location", "entity_change", "orphan_candidate", "fingerprint",
 	} {
 		if _, err := w.db.DB.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 			t.Fatalf("emptying %s: %v", table, err)
@@ -364,7 +364,7 @@ func (w *world) check(t tb, ctx context.Context) {
 	for ref, e := range have {
 		w.checkFinal(t, ctx, ref, e, relations[ref])
 	}
-	for _, table := range []string{"entity_due", "relation", "refresh_key", "entity_search", "orphan_candidate", "provider_edge", "entity_edge"} {
+	for _, table := range []string{"entity_due", "relation", "refresh_key", "entity_search", "search_behind", "orphan_candidate", "provider_edge", "entity_edge"} {
 		column := map[string]string{"relation": "origin_id", "provider_edge": "target_id", "entity_edge": "target_id"}[table]
 		if column == "" {
 			column = "entity_id"
@@ -404,7 +404,8 @@ func (w *world) checkFinal(t tb, ctx context.Context, ref string, e stored, rela
 	}
 	slices.Sort(wantRows)
 	var haveRows []string
-	w.rows(t, ctx, fmt.Sprintf("SELECT k.key, s.value, COALESCE(s.original, s.value), s.item FROM entity_search s JOIN search_key k ON k.id = s.key_id WHERE s.entity_id = %d", e.id),
+	w.rows(t, ctx, fmt.Sprintf("SELECT k.key, s.value, COALESCE(s.original, s.value), s.item FROM"+
+		" (SELECT * FROM entity_search UNION ALL SELECT * FROM search_behind_row) s JOIN search_key k ON k.id = s.key_id WHERE s.entity_id = %d", e.id),
 		func(rows *sql.Rows) error {
 			var key string
 			var value, original sql.NullString

@@ -1,0 +1,25 @@
+-- Rows of entity_search that are written later, all those of an entity as one
+-- text: an array of [key_id, value, original, 1 for an item of an array],
+-- without what is null at its end. An entity has rows here or there.
+CREATE TABLE search_behind (
+    entity_id bigint PRIMARY KEY,
+    rows      text COLLATE "C" NOT NULL
+);
+ALTER TABLE search_behind SET (toast_tuple_target = 8160);
+
+CREATE VIEW search_behind_row AS
+SELECT b.entity_id,
+       (r.row ->> 0)::bigint AS key_id,
+       (r.row ->> 1) COLLATE "C" AS value,
+       (r.row ->> 2) COLLATE "C" AS original,
+       COALESCE((r.row ->> 3)::int, 0) = 1 AS item
+FROM search_behind b CROSS JOIN LATERAL jsonb_array_elements(b.rows::jsonb) AS r (row);
+
+-- Entities that came with their final forms. What was related to them by
+-- transactions under way meanwhile is looked for once all transactions before
+-- "until" have ended; it is 0 until that is known.
+CREATE TABLE entity_load (
+    first_id bigint PRIMARY KEY,
+    last_id  bigint NOT NULL,
+    until    bigint NOT NULL DEFAULT 0
+);
