@@ -69,11 +69,28 @@ func Rows(e catalogcommon.Entity) (rows []Row, conflicts []string) {
 	for _, relation := range relations {
 		relation, _ := relation.(map[string]any)
 		if relationType, ok := relation["type"].(string); ok {
-			f.emitAt("relations."+relationType, relation["targetRef"])
+			f.emitAt(RelationPrefix+relationType, relation["targetRef"])
 		}
 	}
 	return f.rows, f.conflicts
 }
+
+// RelationRows returns the rows that the relations of an entity have among
+// [Rows], and the conflicts among them.
+func RelationRows(relations []catalogcommon.EntityRelation) (rows []Row, conflicts []string) {
+	f := flattener{
+		rows:  make([]Row, 0, len(relations)),
+		known: make(map[identity]struct{}, len(relations)),
+		raw:   make(map[string]string, len(relations)),
+	}
+	for _, r := range relations {
+		f.emitAt(RelationPrefix+r.Type, r.TargetRef)
+	}
+	return f.rows, f.conflicts
+}
+
+// RelationPrefix begins the keys of relations.
+const RelationPrefix = "relations."
 
 type identity struct {
 	key, value string

@@ -372,6 +372,9 @@ func (p *pipeline) stitch(ctx context.Context) {
 				break
 			}
 		}
+		if _, err := p.e.c.Store.CheckLoads(ctx); err != nil && ctx.Err() == nil {
+			p.e.c.Logger.WarnContext(ctx, "looking for relations of new entities failed; trying again", "error", err)
+		}
 		timer.Reset(wait)
 	}
 }

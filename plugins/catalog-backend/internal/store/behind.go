@@ -37,14 +37,7 @@ func (t *tx) loadBehind(finals []final, keys map[string]int64) error {
 			if r.Derived {
 				continue // it follows from the row of the item
 			}
-			row := behind.Row{Key: keys[r.Key], Item: r.Item, Null: r.Null}
-			if !r.Null {
-				row.Value = storable(r.Value)
-				if r.Original != r.Value {
-					row.Original = storable(r.Original)
-				}
-			}
-			room = append(room, row)
+			room = append(room, behindRow(r, keys[r.Key]))
 		}
 		text = behind.Append(text[:0], room)
 		return append(out, finals[i].id, string(text))
@@ -86,19 +79,25 @@ func (t *tx) writeRows(limit int) (n int, err error) {
 			return err
 		}
 		n++
-		err := behind.Each(text, func(r behind.Row) {
-			rows = append(rows, searchRow{entity: id, key: r.Key, item: r.Item,
-				value: sql.NullString{String: r.Value, Valid: !r.Null}, original: sql.NullString{String: r.Original, Valid: r.Original != ""}})
-		})
-		if err != nil {
-			return fmt.Errorf("entity %d: %w", id, err)
-		}
-		return nil
+		rows, err = appendSearchRows(rows, id, text)
+		return err
 	})
 	if err != nil {
 		return 0, err
 	}
 	return n, t.loadSearch(rows)
+}
+
+// appendSearchRows appends the rows of an entity that are in a text.
+func appendSearchRows(rows []searchRow, id int64, text string) ([]searchRow, error) {
+	err := behind.Each(text, func(r behind.Row) {
+		rows = append(rows, searchRow{entity: id, key: r.Key, item: r.Item,
+			value: sql.NullString{String: r.Value, Valid: !r.Null}, original: sql.NullString{String: r.Original, Valid: r.Original != ""}})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("search rows of entity %d: %w", id, err)
+	}
+	return rows, nil
 }
 
 // TidyRows tells PostgreSQL that search_behind, which was large, is empty: until

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
 )
 
@@ -55,14 +56,20 @@ func (s *Store) ApplyFullWithin(ctx context.Context, provider string, entities i
 		return Report{}, fmt.Errorf("full mutation of provider %s: %w", provider, err)
 	}
 	defer func() { err = errors.Join(err, spooled.close()) }()
-	err = s.write(ctx, func(t *tx) error {
-		r = Report{Seen: spooled.count}
-		return t.applyFull(provider, spooled, limits, &r)
-	})
+	apply := func() error {
+		return s.write(ctx, func(t *tx) error {
+			r = Report{Seen: spooled.count}
+			return t.applyFull(provider, spooled, limits, &r)
+		})
+	}
+	if err = apply(); core.IsUniqueViolation(err) {
+		// Somebody else handed in one of the entities that were new.
+		err = apply()
+	}
 	if err != nil {
 		return Report{}, fmt.Errorf("full mutation of provider %s: %w", provider, err)
 	}
-	return r, nil
+	return r, s.tellPlanner(ctx, r.Finals)
 }
 
 func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) error {
@@ -97,6 +104,9 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 		if err := t.expectMany(); err != nil {
 			return err
 		}
+	}
+	if seqs, err = t.loadReady(provider, in, seqs, r); err != nil || len(seqs) == 0 {
+		return err
 	}
 	if err := t.openStage(); err != nil {
 		return err
@@ -181,6 +191,12 @@ const stageMemory = 4 << 20
 func (t *tx) stageSpooled(provider string, in *spool, seqs []int64) error {
 	next := 0
 	wanted := func(seq int) bool { return next < len(seqs) && seqs[next] == int64(seq) }
+	text := func(seq int) parts {
+		if wanted(seq) {
+			return bodies
+		}
+		return heads
+	}
 	seq, size := -1, 0
 	part := make([]Deferred, 0, chunk)
 	load := func() error {
@@ -191,7 +207,7 @@ func (t *tx) stageSpooled(provider string, in *spool, seqs []int64) error {
 		part, size = part[:0], 0
 		return err
 	}
-	for d, err := range in.entities(wanted) {
+	for d, err := range in.entities(text) {
 		if err != nil {
 			return err
 		}

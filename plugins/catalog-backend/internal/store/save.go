@@ -247,7 +247,10 @@ func (t *tx) saveStates(results []Result, known map[int64]state) (Stitched, erro
 		if r.OK {
 			text = r.Processed
 		}
-		f := changed[r.Work.ID]
+		f, ok := changed[r.Work.ID]
+		if ok {
+			text = f.processed
+		}
 		ids, hashes, errs, caches = append(ids, r.Work.ID), append(hashes, r.Hash), append(errs, r.Errors), append(caches, r.Cache)
 		processed, texted, finalHashes = append(processed, text), append(texted, f.entity), append(finalHashes, f.hash)
 	}
@@ -328,7 +331,7 @@ func (t *tx) saveRelations(results []Result) ([]string, error) {
 			return nil, err
 		}
 	}
-	err = t.load("relation", []string{"origin_id", "source_ref", "type", "target_ref"}, len(added), func(i int, row []any) []any {
+	err = t.load("relation", relationColumns, len(added), func(i int, row []any) []any {
 		return append(row, added[i].origin, added[i].source, added[i].kind, added[i].target)
 	})
 	return slices.Sorted(maps.Keys(touched)), err

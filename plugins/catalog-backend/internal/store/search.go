@@ -13,12 +13,12 @@ import (
 
 // saveFinals writes final forms, their search rows and the changes.
 func (t *tx) saveFinals(finals []final) error {
-	ids, bodies, hashes := make([]int64, len(finals)), make([]string, len(finals)), make([]string, len(finals))
+	ids, bodies, hashes, processed := make([]int64, len(finals)), make([]string, len(finals)), make([]string, len(finals)), make([]string, len(finals))
 	for i, f := range finals {
-		ids[i], bodies[i], hashes[i] = f.id, f.entity, f.hash
+		ids[i], bodies[i], hashes[i], processed[i] = f.id, f.entity, f.hash, f.processed
 	}
-	if _, err := t.withRows("UPDATE entity SET final = n.c2, final_hash = n.c3, updated_at = n.c4 FROM", len(ids), " WHERE entity.id = n.c1",
-		numbers(ids), texts(bodies), texts(hashes), numbers(repeat(t.now, len(ids)))); err != nil {
+	if _, err := t.withRows("UPDATE entity SET final = n.c2, final_hash = n.c3, processed = n.c4, updated_at = n.c5 FROM", len(ids), " WHERE entity.id = n.c1",
+		numbers(ids), texts(bodies), texts(hashes), texts(processed), numbers(repeat(t.now, len(ids)))); err != nil {
 		return err
 	}
 	return t.saveSearch(finals)

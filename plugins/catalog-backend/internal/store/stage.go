@@ -15,6 +15,9 @@ type Deferred struct {
 	Body, Hash string
 	// LocationKey claims the ref; empty claims nothing.
 	LocationKey string
+	// Ready is what processing already made of it, or nil. Only full mutations
+	// take it.
+	Ready *Ready
 }
 
 // staged is a deferred entity with who hands it in: a provider, or a parent.

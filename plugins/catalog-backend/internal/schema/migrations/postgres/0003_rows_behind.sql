@@ -15,11 +15,13 @@ SELECT b.entity_id,
        COALESCE((r.row ->> 3)::int, 0) = 1 AS item
 FROM search_behind b CROSS JOIN LATERAL jsonb_array_elements(b.rows::jsonb) AS r (row);
 
--- Entities that came with their final forms. What was related to them by
--- transactions under way meanwhile is looked for once all transactions before
--- "until" have ended; it is 0 until that is known.
+-- Ranges of entities that were written in their final state. Transactions that
+-- were under way meanwhile may have related something to them, or, if
+-- "doubtful", may have taken such a relation away: that is looked at once all
+-- transactions before "until" have ended; it is 0 until it is known.
 CREATE TABLE entity_load (
-    first_id bigint PRIMARY KEY,
+    first_id bigint NOT NULL,
     last_id  bigint NOT NULL,
+    doubtful boolean NOT NULL,
     until    bigint NOT NULL DEFAULT 0
 );
