@@ -332,7 +332,7 @@ func unless(fine bool, format string, args ...any) string {
 // ingest makes one full mutation, and waits until nothing is missing any more,
 // as lacking says; nil waits for nothing.
 // ingestProfile is for how many seconds a profile of an ingestion is taken.
-const ingestProfile = 5
+const ingestProfile = 12
 
 func (t *target) ingest(ctx context.Context, o options, what string, c shape.Catalog, lacking func(context.Context) (string, error)) (f figures, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.ingestLimit, fmt.Errorf("-ingest-limit %s is over", o.ingestLimit))

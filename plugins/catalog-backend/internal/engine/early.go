@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
@@ -56,6 +57,11 @@ func (r *earlyRun) window() (process func(*store.Deferred, catalogcommon.Entity)
 // makeReady processes an entity, which it changes; it returns nil if the result
 // is not final.
 func (e *Engine) makeReady(ctx context.Context, d store.Deferred, entity catalogcommon.Entity) *store.Ready {
+	// Nobody should wait for sources here, nor read them twice. What begins
+	// with $ may be a placeholder.
+	if strings.Contains(d.Body, `"$`) || e.c.Orchestrator.depends(entity) {
+		return nil
+	}
 	start := time.Now()
 	result := store.Result{Work: store.Work{UID: e.c.Store.NewUID(), Ref: d.Ref, Lane: store.LaneNew, Unprocessed: d.Body, Hash: d.Hash, LocationKey: d.LocationKey}}
 	outcome := e.c.Orchestrator.Process(ctx, entity, nil)

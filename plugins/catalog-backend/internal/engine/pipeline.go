@@ -355,6 +355,9 @@ func (p *pipeline) stitch(ctx context.Context) {
 			return
 		case <-p.marked:
 		case <-timer.C:
+			if _, err := p.e.c.Store.CheckLoads(ctx); err != nil && ctx.Err() == nil {
+				p.e.c.Logger.WarnContext(ctx, "looking for relations of new entities failed; trying again", "error", err)
+			}
 		}
 		wait := stitchPoll
 		for ctx.Err() == nil {
@@ -371,9 +374,6 @@ func (p *pipeline) stitch(ctx context.Context) {
 			if err != nil || n == 0 {
 				break
 			}
-		}
-		if _, err := p.e.c.Store.CheckLoads(ctx); err != nil && ctx.Err() == nil {
-			p.e.c.Logger.WarnContext(ctx, "looking for relations of new entities failed; trying again", "error", err)
 		}
 		timer.Reset(wait)
 	}

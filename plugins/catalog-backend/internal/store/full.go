@@ -63,7 +63,9 @@ func (s *Store) ApplyFullWithin(ctx context.Context, provider string, entities i
 		})
 	}
 	if err = apply(); core.IsUniqueViolation(err) {
-		// Somebody else handed in one of the entities that were new.
+		// Somebody else handed in one of the entities that were new. Now each of
+		// them is looked at by itself.
+		spooled.ready = nil
 		err = apply()
 	}
 	if err != nil {

@@ -268,7 +268,11 @@ func TestInstancesGetInEachOthersWay(t *testing.T) {
 						items = append(items, item{ref: refOf(fmt.Sprint("x", i)), key: []string{"", fmt.Sprint("p", p), "shared"}[random.IntN(3)], program: random.IntN(4), version: random.IntN(3)})
 					}
 				}
-				_, err := s.ApplyFull(ctx, fmt.Sprint("p", p), sequence(items))
+				in := sequence(items)
+				if random.IntN(2) == 0 {
+					in = w.readySequence(t, ctx, s, items)
+				}
+				_, err := s.ApplyFull(ctx, fmt.Sprint("p", p), in)
 				fail("full mutation", err)
 				last[p] = items
 			}
@@ -288,6 +292,10 @@ func TestInstancesGetInEachOthersWay(t *testing.T) {
 				fail("saving", err)
 				_, _, err = s.Stitch(ctx, 5, 0)
 				fail("stitching", err)
+				_, err = s.CheckLoads(ctx)
+				fail("looking for relations", err)
+				_, err = s.WriteRows(ctx, 3)
+				fail("writing search rows", err)
 			}
 		})
 		running.Go(func() {

@@ -83,6 +83,14 @@ func TestHistories(t *testing.T) {
 					provider := rapid.SampledFrom(providerNames).Draw(t, "provider")
 					w.full(t, ctx, provider, providerItems(t, provider))
 				},
+				"full, processed ahead": func(t *rapid.T) {
+					provider := rapid.SampledFrom(providerNames).Draw(t, "provider")
+					items := providerItems(t, provider)
+					if _, err := w.store.ApplyFull(ctx, provider, w.readySequence(t, ctx, w.store, items)); err != nil {
+						t.Fatalf("full mutation: %v", err)
+					}
+					w.handsIn(provider, items)
+				},
 				"delta": func(t *rapid.T) {
 					provider := rapid.SampledFrom(providerNames).Draw(t, "provider")
 					w.delta(t, ctx, provider, providerItems(t, provider), rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 3, rapid.ID).Draw(t, "removed"))
@@ -183,11 +191,16 @@ func (w *world) full(t tb, ctx context.Context, provider string, items []item) s
 	if err != nil {
 		t.Fatalf("full mutation: %v", err)
 	}
+	w.handsIn(provider, items)
+	return r
+}
+
+// handsIn makes the items all that the provider is known to hand in.
+func (w *world) handsIn(provider string, items []item) {
 	w.providers[provider] = map[string]item{}
 	for _, it := range items {
 		w.providers[provider][it.ref] = it
 	}
-	return r
 }
 
 func (w *world) delta(t tb, ctx context.Context, provider string, added []item, removed []string) store.Report {

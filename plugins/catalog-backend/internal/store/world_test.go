@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/testdb"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/schema"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
@@ -69,6 +70,11 @@ func (w *world) reset(t tb, ctx context.Context) {
 	} {
 		if _, err := w.db.DB.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 			t.Fatalf("emptying %s: %v", table, err)
+		}
+	}
+	if w.db.Dialect == core.PostgreSQL {
+		if _, err := w.db.DB.ExecContext(ctx, "DELETE FROM entity_load"); err != nil {
+			t.Fatalf("emptying entity_load: %v", err)
 		}
 	}
 	w.files, w.providers = map[string][]item{}, map[string]map[string]item{}
@@ -161,6 +167,31 @@ func (w *world) process(t tb, work store.Work) store.Result {
 	return r
 }
 
+// ready processes an item before it is handed in, as far as that goes.
+func (w *world) ready(t tb, ctx context.Context, s *store.Store, it item) store.Deferred {
+	t.Helper()
+	d := it.deferred()
+	r := w.process(t, store.Work{UID: s.NewUID(), Ref: d.Ref, Unprocessed: d.Body, Hash: d.Hash})
+	var err error
+	if r.Entity, err = catalogcommon.ParseEntity([]byte(r.Processed)); err != nil {
+		t.Fatalf("%s: %v", it.ref, err)
+	}
+	if d.Ready, err = s.MakeReady(ctx, r); err != nil {
+		t.Errorf("%s: %v", it.ref, err)
+	}
+	return d
+}
+
+func (w *world) readySequence(t tb, ctx context.Context, s *store.Store, items []item) func(func(store.Deferred, error) bool) {
+	return func(yield func(store.Deferred, error) bool) {
+		for _, it := range items {
+			if !yield(w.ready(t, ctx, s, it), nil) {
+				return
+			}
+		}
+	}
+}
+
 // step processes a batch, and reports how many entities that were.
 func (w *world) step(t tb, ctx context.Context, limit int) int {
 	t.Helper()
@@ -194,15 +225,24 @@ const orphanAge = 30 * time.Second
 func (w *world) settle(t tb, ctx context.Context) {
 	t.Helper()
 	w.advance(2 * leaseTime)
-	for range 500 {
+	for steps := 0; steps < 500; {
 		n := w.step(t, ctx, 7)
 		stitched, _, err := w.store.Stitch(ctx, 5, 0)
 		if err != nil {
 			t.Fatalf("stitching: %v", err)
 		}
+		left, err := w.store.CheckLoads(ctx)
+		if err != nil {
+			t.Fatalf("looking for relations: %v", err)
+		}
 		if n+stitched > 0 {
+			steps++
 			continue
 		}
+		if left {
+			continue // until the transactions of other tests have ended
+		}
+		steps++
 		w.advance(2 * orphanAge)
 		removed, err := w.store.RemoveOrphans(ctx, orphanAge)
 		if err != nil {
