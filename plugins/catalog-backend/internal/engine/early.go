@@ -70,7 +70,7 @@ func (e *Engine) makeReady(ctx context.Context, d store.Deferred, entity catalog
 	}
 	result.OK = true
 	e.fill(&result, outcome)
-	result.Hash = hash(result)
+	result.Hash = hash(&result)
 	ready, err := e.c.Store.MakeReady(ctx, result)
 	if err != nil || ready == nil {
 		return nil // the usual way tells what is wrong, if that lasts

@@ -83,7 +83,7 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 	if outcome.OK {
 		e.fill(&result, outcome)
 	}
-	result.Hash = hash(result)
+	result.Hash = hash(&result)
 	switch {
 	case !outcome.OK && result.Hash != w.ResultHash && retry < e.c.Interval:
 		// What fails for the first time may be a source that is about to come
@@ -158,32 +158,29 @@ func serialize(errs []error) string {
 }
 
 // hash covers all that a result says.
-func hash(r store.Result) string {
-	var b strings.Builder
-	b.WriteString(r.Errors)
+func hash(r *store.Result) string {
+	text := make([]byte, 0, len(r.Errors)+len(r.Processed)+128*len(r.Relations)+128*len(r.Deferred)+256)
+	text = append(text, r.Errors...)
 	if r.OK {
-		b.WriteString(r.Processed)
-		for _, part := range [][]string{deferredLines(r.Deferred), relationLines(r.Relations), slices.Clone(r.Keys)} {
+		text = append(text, r.Processed...)
+		for _, part := range [][]string{deferredLines(r.Deferred), r.RelationLines(), slices.Clone(r.Keys)} {
 			slices.Sort(part)
-			b.WriteByte(0)
-			b.WriteString(strings.Join(slices.Compact(part), "\n"))
+			text = append(text, 0)
+			for i, line := range slices.Compact(part) {
+				if i > 0 {
+					text = append(text, '\n')
+				}
+				text = append(text, line...)
+			}
 		}
 	}
-	return catalogcommon.HashJSON([]byte(b.String()))
+	return catalogcommon.HashJSON(text)
 }
 
 func deferredLines(ds []store.Deferred) []string {
 	out := make([]string, len(ds))
 	for i, d := range ds {
 		out[i] = d.Ref + " " + d.Hash + " " + d.LocationKey
-	}
-	return out
-}
-
-func relationLines(rs []catalogcommon.Relation) []string {
-	out := make([]string, len(rs))
-	for i, r := range rs {
-		out[i] = r.Source.String() + " " + r.Type + " " + r.Target.String()
 	}
 	return out
 }

@@ -23,15 +23,9 @@ func (t *tx) loadReady(provider string, in *spool, seqs []int64, r *Report) ([]i
 	if !slices.Contains(in.ready, true) {
 		return seqs, nil
 	}
-	b := t.build()
-	b.Write("SELECT i.seq FROM incoming i WHERE EXISTS (SELECT 1 FROM entity e WHERE e.ref = i.ref) OR EXISTS (SELECT 1 FROM entity_claim c WHERE c.ref = i.ref)")
-	known, err := t.ids(b)
+	isKnown, err := t.knownRefs(in)
 	if err != nil {
 		return nil, err
-	}
-	isKnown := make(map[int64]bool, len(known))
-	for _, seq := range known {
-		isKnown[seq] = true
 	}
 	var direct, rest []int64
 	for _, seq := range seqs {
@@ -82,6 +76,46 @@ func (l *directLoad) noteLoads() error {
 	return l.load("entity_load", []string{"first_id", "last_id", "doubtful"}, len(runs), func(i int, row []any) []any {
 		return append(row, runs[i].first, runs[i].last, runs[i].doubtful)
 	})
+}
+
+// knownRefs returns the numbers of ready entities in the spool whose refs
+// somebody has handed in.
+func (t *tx) knownRefs(in *spool) (map[int64]bool, error) {
+	b := t.build()
+	b.Write("SELECT 1 WHERE EXISTS (SELECT 1 FROM entity) OR EXISTS (SELECT 1 FROM entity_claim)")
+	if any, err := t.ids(b); err != nil || len(any) == 0 {
+		return nil, err
+	}
+	out := map[int64]bool{}
+	refs, place, seq := make([]string, 0, arrayRows), map[string]int64{}, int64(-1)
+	find := func() error {
+		b := t.build()
+		b.Write("SELECT ref FROM entity WHERE ref ", b.AnyText(refs), " UNION ALL SELECT ref FROM entity_claim WHERE ref ", b.AnyText(refs))
+		err := t.each(b, func(rows *sql.Rows) error {
+			var ref string
+			err := rows.Scan(&ref)
+			out[place[ref]] = true
+			return err
+		})
+		refs = refs[:0]
+		clear(place)
+		return err
+	}
+	for d, err := range in.entities(nil) {
+		if err != nil {
+			return nil, err
+		}
+		if seq++; !in.isReady(seq) {
+			continue
+		}
+		refs, place[d.Ref] = append(refs, d.Ref), seq
+		if len(refs) == cap(refs) {
+			if err := find(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, find()
 }
 
 // newEntityIDs returns ids that no entity has, in ascending order.
@@ -142,11 +176,6 @@ func (l *directLoad) each(want parts, fn func(i int, d Deferred) error) error {
 // loadRelations writes the relations, and marks entities that are there and
 // have new ones.
 func (l *directLoad) loadRelations() error {
-	if len(l.ids) > manyRows {
-		if err := l.expectMany(); err != nil {
-			return err
-		}
-	}
 	part := make([]triple, 0, arrayRows)
 	load := func() error {
 		err := l.load("relation", relationColumns, len(part), func(i int, row []any) []any {

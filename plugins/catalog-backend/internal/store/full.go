@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"slices"
 
@@ -75,6 +76,15 @@ func (s *Store) ApplyFullWithin(ctx context.Context, provider string, entities i
 }
 
 func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) error {
+	if first, err := t.isFirst(provider, in); err != nil {
+		return err
+	} else if first {
+		seqs := make([]int64, in.count)
+		for i := range seqs {
+			seqs[i] = int64(i)
+		}
+		return t.handIn(provider, in, seqs, r)
+	}
 	if err := t.loadIncoming(in); err != nil {
 		return err
 	}
@@ -101,13 +111,42 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 		return err
 	}
 	slices.Sort(seqs)
+	return t.handIn(provider, in, seqs, r)
+}
+
+// isFirst reports whether nothing of a provider is there that a mutation would
+// have to be compared with, and no two of its entities have the same ref.
+func (t *tx) isFirst(provider string, in *spool) (bool, error) {
+	if !slices.Contains(in.ready, true) {
+		return false, nil
+	}
+	b := t.build()
+	b.Write("SELECT 1 WHERE EXISTS (SELECT 1 FROM provider_edge WHERE provider = ", b.Arg(provider), ") OR EXISTS (SELECT 1 FROM entity_claim WHERE provider = ", b.Arg(provider), ")")
+	if found, err := t.ids(b); err != nil || len(found) > 0 {
+		return false, err
+	}
+	seed, refs := maphash.MakeSeed(), make([]uint64, 0, in.count)
+	for d, err := range in.entities(nil) {
+		if err != nil {
+			return false, err
+		}
+		refs = append(refs, maphash.String(seed, d.Ref))
+	}
+	slices.Sort(refs)
+	return len(slices.Compact(refs)) == in.count, nil
+}
+
+// handIn hands in those of the entities in the spool that are new for the
+// provider, or others than before. Their numbers are sorted.
+func (t *tx) handIn(provider string, in *spool, seqs []int64, r *Report) error {
 	t.quiet = false
 	if len(seqs) > manyRows {
 		if err := t.expectMany(); err != nil {
 			return err
 		}
 	}
-	if seqs, err = t.loadReady(provider, in, seqs, r); err != nil || len(seqs) == 0 {
+	seqs, err := t.loadReady(provider, in, seqs, r)
+	if err != nil || len(seqs) == 0 {
 		return err
 	}
 	if err := t.openStage(); err != nil {
@@ -116,7 +155,10 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 	if err := t.stageSpooled(provider, in, seqs); err != nil {
 		return err
 	}
-	return t.finish(provider, LaneNew, r)
+	added := r.Added
+	err = t.finish(provider, LaneNew, r)
+	r.Added += added
+	return err
 }
 
 // loadIncoming makes the table of what is in the spool, without the bodies.

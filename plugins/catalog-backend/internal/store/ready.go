@@ -24,9 +24,6 @@ type Ready struct {
 	relations []link
 }
 
-// link is a relation without its origin.
-type link struct{ source, kind, target string }
-
 // NewUID returns a uid for an entity that is to be new.
 func (s *Store) NewUID() string { return s.uid() }
 
@@ -63,8 +60,7 @@ func (s *Store) MakeReady(ctx context.Context, r Result) (*Ready, error) {
 	}
 	out.rows = string(behind.Append(nil, rows))
 	known := make(map[link]bool, len(r.Relations))
-	for _, rel := range r.Relations {
-		l := link{rel.Source.String(), rel.Type, rel.Target.String()}
+	for _, l := range r.related() {
 		if !known[l] {
 			known[l] = true
 			out.relations = append(out.relations, l)

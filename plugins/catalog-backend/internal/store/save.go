@@ -35,6 +35,30 @@ type Result struct {
 	// Next is when the entity is due again; zero is never, unless something
 	// changes.
 	Next time.Time
+
+	links []link // of Relations, once they were asked for
+}
+
+// link is a relation without its origin.
+type link struct{ source, kind, target string }
+
+func (r *Result) related() []link {
+	if len(r.links) != len(r.Relations) {
+		r.links = make([]link, len(r.Relations))
+		for i, rel := range r.Relations {
+			r.links[i] = link{rel.Source.String(), rel.Type, rel.Target.String()}
+		}
+	}
+	return r.links
+}
+
+// RelationLines returns a line for each of the relations.
+func (r *Result) RelationLines() []string {
+	out := make([]string, len(r.Relations))
+	for i, l := range r.related() {
+		out[i] = l.source + " " + l.kind + " " + l.target
+	}
+	return out
 }
 
 // never is the time of what is not due by itself.
@@ -289,8 +313,8 @@ func (t *tx) saveRelations(results []Result) ([]string, error) {
 	want := map[triple]bool{}
 	var added []triple
 	for _, r := range results {
-		for _, rel := range r.Relations {
-			x := triple{r.Work.ID, rel.Source.String(), rel.Type, rel.Target.String()}
+		for _, l := range r.related() {
+			x := triple{r.Work.ID, l.source, l.kind, l.target}
 			if !want[x] {
 				want[x] = true
 				added = append(added, x)
