@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/behind"
@@ -263,24 +264,49 @@ func (f *follower) checkTrimmed(ctx context.Context) error {
 	return nil
 }
 
-// refresh applies the present state of entities.
+// refresh applies the present state of entities. The next ones are read while
+// the ones before are applied.
 func (f *follower) refresh(ctx context.Context, ids []int64) error {
+	type page struct {
+		documents []postings.Document
+		removed   []int64
+		err       error
+	}
 	slices.Sort(ids)
-	for part := range slices.Chunk(slices.Compact(ids), idChunk) {
-		documents, err := f.documents(ctx, func(b *sqltext.Builder) string { return b.AnyID(part) })
-		if err != nil {
-			return err
+	ctx, cancel := context.WithCancel(ctx)
+	pages := make(chan page)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(pages)
+		for part := range slices.Chunk(slices.Compact(ids), idChunk) {
+			var p page
+			p.documents, p.err = f.documents(ctx, func(b *sqltext.Builder) string { return b.AnyID(part) })
+			there := make(map[int64]bool, len(p.documents))
+			for _, d := range p.documents {
+				there[d.ID] = true
+			}
+			p.removed = slices.DeleteFunc(slices.Clone(part), func(id int64) bool { return there[id] })
+			select {
+			case pages <- p:
+			case <-ctx.Done():
+				return
+			}
+			if p.err != nil {
+				return
+			}
 		}
-		there := make(map[int64]bool, len(documents))
-		for _, d := range documents {
-			there[d.ID] = true
+	})
+	defer reading.Wait()
+	defer cancel()
+	for p := range pages {
+		if p.err != nil {
+			return p.err
 		}
-		removed := slices.DeleteFunc(slices.Clone(part), func(id int64) bool { return there[id] })
-		if err := f.apply(documents, removed); err != nil {
+		if err := f.apply(p.documents, p.removed); err != nil {
 			return err
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 func (f *follower) apply(documents []postings.Document, removed []int64) error {
