@@ -186,7 +186,7 @@ func (l *directLoad) loadRelations() error {
 	}
 	err := l.each(relations, func(i int, d Deferred) error {
 		for _, r := range d.Ready.relations {
-			if part = append(part, triple{l.ids[i], r.source, r.kind, r.target}); len(part) == cap(part) {
+			if part = append(part, newTriple(l.ids[i], d.Ref, r)); len(part) == cap(part) {
 				if err := load(); err != nil {
 					return err
 				}
@@ -202,7 +202,7 @@ func (l *directLoad) loadRelations() error {
 	}
 	// The new entities are not there yet.
 	return l.run("INSERT INTO entity_dirty (entity_id, since) SELECT DISTINCT e.id, " + sqltext.ID(l.now) + " FROM relation r JOIN entity e ON e.ref = r.source_ref" +
-		" WHERE r.origin_id BETWEEN " + sqltext.ID(l.ids[0]) + " AND " + sqltext.ID(l.ids[len(l.ids)-1]) + " AND EXISTS (SELECT 1 FROM entity)")
+		" WHERE " + foreign + " AND r.origin_id BETWEEN " + sqltext.ID(l.ids[0]) + " AND " + sqltext.ID(l.ids[len(l.ids)-1]) + " AND EXISTS (SELECT 1 FROM entity)")
 }
 
 var relationColumns = []string{"origin_id", "source_ref", "type", "target_ref"}
@@ -275,8 +275,24 @@ func (l *directLoad) relate(part []newEntity) (map[string]int64, error) {
 	}
 	types := map[string]bool{}
 	var rows []entitysearch.Row
+	add := func(e *newEntity, r catalogcommon.EntityRelation) {
+		e.relations = append(e.relations, r)
+		if !types[r.Type] {
+			types[r.Type] = true
+			if key := entitysearch.Fold(entitysearch.RelationPrefix + r.Type); !entitysearch.TooLong(key) {
+				rows = append(rows, entitysearch.Row{Key: key})
+			}
+		}
+	}
+	for i := range part {
+		for _, own := range part[i].Ready.relations {
+			if own.source == part[i].Ref {
+				add(&part[i], catalogcommon.EntityRelation{Type: own.kind, TargetRef: own.target})
+			}
+		}
+	}
 	b := l.build()
-	b.Write("SELECT origin_id, source_ref, type, target_ref FROM relation WHERE source_ref ", b.AnyText(refs)) // several origins may say the same
+	b.Write("SELECT origin_id, source_ref, type, target_ref FROM relation WHERE ", foreign, " AND source_ref ", b.AnyText(refs)) // several origins may say the same
 	err := l.tx.each(b, func(found *sql.Rows) error {
 		var origin int64
 		var source string
@@ -285,15 +301,9 @@ func (l *directLoad) relate(part []newEntity) (map[string]int64, error) {
 			return err
 		}
 		e := &part[place[source]]
-		e.relations = append(e.relations, r)
+		add(e, r)
 		if _, mine := slices.BinarySearch(l.ids, origin); !mine && (len(l.related) == 0 || l.related[len(l.related)-1] != e.id) {
 			l.related = append(l.related, e.id)
-		}
-		if !types[r.Type] {
-			types[r.Type] = true
-			if key := entitysearch.Fold(entitysearch.RelationPrefix + r.Type); !entitysearch.TooLong(key) {
-				rows = append(rows, entitysearch.Row{Key: key})
-			}
 		}
 		return nil
 	})
@@ -411,7 +421,7 @@ func (t *tx) checkLoads() error {
 			}
 			continue
 		}
-		related := "JOIN relation r ON r.source_ref = e.ref WHERE "
+		related := "JOIN relation r ON r.source_ref = e.ref WHERE " + foreign + " AND "
 		if err := t.run(mark+related+"e.id"+among+" AND r.origin_id NOT"+among, mark+related+"r.origin_id"+among+" AND e.id NOT"+among); err != nil {
 			return err
 		}

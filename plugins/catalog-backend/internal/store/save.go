@@ -298,10 +298,20 @@ func (t *tx) saveCaches(results []Result) error {
 	return err
 }
 
-// triple is a relation of an origin.
+// triple is a relation of an origin, which is its source if that is empty.
 type triple struct {
 	origin               int64
 	source, kind, target string
+}
+
+// foreign holds for a row of relation whose source is not its origin.
+const foreign = "source_ref <> ''"
+
+func newTriple(origin int64, ref string, l link) triple {
+	if l.source == ref {
+		l.source = ""
+	}
+	return triple{origin, l.source, l.kind, l.target}
 }
 
 // saveRelations writes the difference, and returns the refs whose relations
@@ -314,7 +324,7 @@ func (t *tx) saveRelations(results []Result) ([]string, error) {
 	var added []triple
 	for _, r := range results {
 		for _, l := range r.related() {
-			x := triple{r.Work.ID, l.source, l.kind, l.target}
+			x := newTriple(r.Work.ID, r.Work.Ref, l)
 			if !want[x] {
 				want[x] = true
 				added = append(added, x)
@@ -358,6 +368,7 @@ func (t *tx) saveRelations(results []Result) ([]string, error) {
 	err = t.load("relation", relationColumns, len(added), func(i int, row []any) []any {
 		return append(row, added[i].origin, added[i].source, added[i].kind, added[i].target)
 	})
+	delete(touched, "") // what is saved is built anew in any case
 	return slices.Sorted(maps.Keys(touched)), err
 }
 

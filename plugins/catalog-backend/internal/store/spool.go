@@ -112,7 +112,7 @@ type parts int
 const (
 	heads parts = iota // neither the body nor what is ready
 	bodies
-	relations // of what is ready, nothing else
+	relations // of what is ready, and the head
 	everything
 )
 
@@ -179,8 +179,7 @@ func (r *spoolReader) text(wanted bool) string {
 }
 
 func (r *spoolReader) deferred(want parts) (d Deferred) {
-	head := want != relations
-	d.Ref, d.Hash, d.LocationKey = r.text(head), r.text(head), r.text(head)
+	d.Ref, d.Hash, d.LocationKey = r.text(true), r.text(true), r.text(true)
 	d.Ready = r.ready(want)
 	d.Body = r.text(want == bodies || want == everything)
 	return d
@@ -214,7 +213,7 @@ func (r *spoolReader) ready(want parts) *Ready {
 		return nil
 	}
 	var out Ready
-	if size := r.number(); want != relations {
+	if size := r.number(); want != relations && want != everything {
 		r.skip(size)
 	} else {
 		out.relations = make([]link, r.number())

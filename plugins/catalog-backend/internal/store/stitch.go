@@ -133,11 +133,11 @@ func (t *tx) finals(bases []base) (finals []final, done Stitched, err error) {
 	if len(bases) == 0 {
 		return nil, done, nil
 	}
-	ids, refs := make([]int64, len(bases)), make([]string, len(bases))
+	ids := make([]int64, len(bases))
 	for i, b := range bases {
-		ids[i], refs[i] = b.id, b.ref
+		ids[i] = b.id
 	}
-	relations, err := t.relationsOf(refs)
+	relations, err := t.relationsOf(bases)
 	if err != nil {
 		return nil, done, err
 	}
@@ -146,7 +146,7 @@ func (t *tx) finals(bases []base) (finals []final, done Stitched, err error) {
 		return nil, done, err
 	}
 	for _, b := range bases {
-		f, err := buildFinal(b, relations[b.ref], orphans[b.id])
+		f, err := buildFinal(b, relations[b.id], orphans[b.id])
 		if err != nil {
 			return nil, done, fmt.Errorf("building the final form of %s: %w", b.ref, err)
 		}
@@ -160,15 +160,26 @@ func (t *tx) finals(bases []base) (finals []final, done Stitched, err error) {
 	return finals, done, nil
 }
 
-func (t *tx) relationsOf(refs []string) (map[string][]catalogcommon.EntityRelation, error) {
-	out := make(map[string][]catalogcommon.EntityRelation, len(refs))
+// relationsOf returns the relations that the entities are the source of, by
+// the ids of the entities. Several origins may say the same.
+func (t *tx) relationsOf(bases []base) (map[int64][]catalogcommon.EntityRelation, error) {
+	ids, refs, byRef := make([]int64, len(bases)), make([]string, len(bases)), make(map[string]int64, len(bases))
+	for i, b := range bases {
+		ids[i], refs[i], byRef[b.ref] = b.id, b.ref, b.id
+	}
+	out := make(map[int64][]catalogcommon.EntityRelation, len(bases))
 	b := t.build()
-	b.Write("SELECT source_ref, type, target_ref FROM relation WHERE source_ref ", b.AnyText(refs)) // several origins may say the same
+	b.Write("SELECT origin_id, source_ref, type, target_ref FROM relation WHERE ", foreign, " AND source_ref ", b.AnyText(refs),
+		" UNION ALL SELECT origin_id, source_ref, type, target_ref FROM relation WHERE NOT ", foreign, " AND origin_id ", b.AnyID(ids))
 	err := t.each(b, func(rows *sql.Rows) error {
+		var id int64
 		var source string
 		var r catalogcommon.EntityRelation
-		err := rows.Scan(&source, &r.Type, &r.TargetRef)
-		out[source] = append(out[source], r)
+		err := rows.Scan(&id, &source, &r.Type, &r.TargetRef)
+		if source != "" {
+			id = byRef[source]
+		}
+		out[id] = append(out[id], r)
 		return err
 	})
 	return out, err

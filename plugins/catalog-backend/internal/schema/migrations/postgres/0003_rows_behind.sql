@@ -25,3 +25,9 @@ CREATE TABLE entity_load (
     doubtful boolean NOT NULL,
     until    bigint NOT NULL DEFAULT 0
 );
+
+-- Relations of the entity that they come from have no source_ref, which would
+-- be that of the entity: half of all need no place in the index.
+UPDATE relation SET source_ref = '' FROM entity e WHERE e.id = relation.origin_id AND e.ref = relation.source_ref;
+DROP INDEX relation_source;
+CREATE INDEX relation_source ON relation (source_ref) WHERE source_ref <> '';
