@@ -82,7 +82,7 @@ func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error], early *ea
 		// flush yields what is in the window.
 		flush := func() bool {
 			workers := min(runtime.GOMAXPROCS(0), len(part))
-			process, end := early.window()
+			process, end := early.window(len(part))
 			var wg sync.WaitGroup
 			for w := range workers {
 				wg.Go(func() {

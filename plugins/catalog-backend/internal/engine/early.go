@@ -18,11 +18,18 @@ import (
 type earlyRun struct {
 	e     *Engine
 	ctx   context.Context // of the mutation
+	seen  int             // entities
+	took  time.Duration   // for them
 	tired bool            // the processors are too slow
 }
 
-// patience is how long the processors may take for a window of entities.
-const patience = time.Second
+const (
+	// patience is how long the processors may take for a window of entities at
+	// most, and pace how long for one on average once that is over: much more
+	// than those need that wait for nothing.
+	patience = 3 * time.Second
+	pace     = 2 * time.Millisecond
+)
 
 // early returns what processes the entities of the provider ahead; nil if
 // nothing does.
@@ -39,17 +46,20 @@ func (e *Engine) early(ctx context.Context, provider string) (*earlyRun, error) 
 
 // window returns what processes an entity of the next window, and what has to
 // be called behind the last one.
-func (r *earlyRun) window() (process func(*store.Deferred, catalogcommon.Entity), end func()) {
+func (r *earlyRun) window(entities int) (process func(*store.Deferred, catalogcommon.Entity), end func()) {
 	if r == nil || r.tired {
 		return func(*store.Deferred, catalogcommon.Entity) {}, func() {}
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, patience)
+	began := time.Now()
 	return func(d *store.Deferred, entity catalogcommon.Entity) {
 			if ctx.Err() == nil {
 				d.Ready = r.e.makeReady(ctx, *d, entity)
 			}
 		}, func() {
-			r.tired = ctx.Err() != nil
+			r.seen += entities
+			r.took += time.Since(began)
+			r.tired = ctx.Err() != nil || r.took > patience+time.Duration(r.seen)*pace
 			cancel()
 		}
 }

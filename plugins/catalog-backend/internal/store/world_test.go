@@ -445,7 +445,7 @@ func (w *world) checkFinal(t tb, ctx context.Context, ref string, e stored, rela
 	slices.Sort(wantRows)
 	var haveRows []string
 	w.rows(t, ctx, fmt.Sprintf("SELECT k.key, s.value, COALESCE(s.original, s.value), s.item FROM"+
-		" (SELECT * FROM entity_search UNION ALL SELECT * FROM search_behind_row) s JOIN search_key k ON k.id = s.key_id WHERE s.entity_id = %d", e.id),
+		" (SELECT entity_id, key_id, value, original, item FROM entity_search UNION ALL SELECT entity_id, key_id, value, original, item FROM search_behind_row) s JOIN search_key k ON k.id = s.key_id WHERE s.entity_id = %d", e.id),
 		func(rows *sql.Rows) error {
 			var key string
 			var value, original sql.NullString

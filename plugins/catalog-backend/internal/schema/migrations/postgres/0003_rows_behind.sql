@@ -12,7 +12,8 @@ SELECT b.entity_id,
        (r.row ->> 0)::bigint AS key_id,
        (r.row ->> 1) COLLATE "C" AS value,
        (r.row ->> 2) COLLATE "C" AS original,
-       COALESCE((r.row ->> 3)::int, 0) = 1 AS item
+       COALESCE((r.row ->> 3)::int, 0) = 1 AS item,
+       b.rows AS packed
 FROM search_behind b CROSS JOIN LATERAL jsonb_array_elements(b.rows::jsonb) AS r (row);
 
 -- Ranges of entities that were written in their final state. Transactions that

@@ -11,7 +11,8 @@ SELECT b.entity_id,
        json_extract(r.value, '$[0]') AS key_id,
        json_extract(r.value, '$[1]') AS value,
        json_extract(r.value, '$[2]') AS original,
-       COALESCE(json_extract(r.value, '$[3]'), 0) AS item
+       COALESCE(json_extract(r.value, '$[3]'), 0) AS item,
+       b.rows AS packed
 FROM search_behind b, json_each(b.rows) r;
 
 -- Relations of the entity that they come from have no source_ref, which would
