@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"iter"
 	"slices"
 
@@ -117,23 +116,13 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 // isFirst reports whether nothing of a provider is there that a mutation would
 // have to be compared with, and no two of its entities have the same ref.
 func (t *tx) isFirst(provider string, in *spool) (bool, error) {
-	if !slices.Contains(in.ready, true) {
+	if !slices.Contains(in.ready, true) || !in.distinct() {
 		return false, nil
 	}
 	b := t.build()
 	b.Write("SELECT 1 WHERE EXISTS (SELECT 1 FROM provider_edge WHERE provider = ", b.Arg(provider), ") OR EXISTS (SELECT 1 FROM entity_claim WHERE provider = ", b.Arg(provider), ")")
-	if found, err := t.ids(b); err != nil || len(found) > 0 {
-		return false, err
-	}
-	seed, refs := maphash.MakeSeed(), make([]uint64, 0, in.count)
-	for d, err := range in.entities(nil) {
-		if err != nil {
-			return false, err
-		}
-		refs = append(refs, maphash.String(seed, d.Ref))
-	}
-	slices.Sort(refs)
-	return len(slices.Compact(refs)) == in.count, nil
+	found, err := t.ids(b)
+	return len(found) == 0, err
 }
 
 // handIn hands in those of the entities in the spool that are new for the

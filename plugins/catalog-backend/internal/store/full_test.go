@@ -157,6 +157,34 @@ func TestTheSameAgainWritesNoRow(t *testing.T) {
 	})
 }
 
+// Search rows are written for as many entities as are asked for, and what is
+// written is gone from the rows that wait.
+func TestSearchRowsAreWrittenInParts(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
+		w, ctx := leafWorld(t, db), t.Context()
+		if _, err := w.store.ApplyFull(ctx, "p", large(10, 1)); err != nil {
+			t.Fatal(err)
+		}
+		w.settle(t, ctx)
+		before := w.count(t, ctx, "search_behind_row")
+		for _, want := range []int{4, 4, 2, 0} {
+			if n, err := w.store.WriteRows(ctx, 4); err != nil || n != want {
+				t.Errorf("WriteRows = %d, %v; want %d", n, err, want)
+			}
+		}
+		if err := w.store.TidyRows(ctx); err != nil {
+			t.Error(err)
+		}
+		if n := w.count(t, ctx, "entity_search"); n != before || n == 0 {
+			t.Errorf("%d rows were written of %d", n, before)
+		}
+		if n := w.count(t, ctx, "search_behind"); n != 0 {
+			t.Errorf("%d entities are still behind", n)
+		}
+	})
+}
+
 func TestLimitsOfRemovals(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *testdb.Database) {

@@ -71,6 +71,7 @@ func TestHistories(t *testing.T) {
 		w := newWorld(t, db)
 		ctx := t.Context()
 		rapid.Check(t, func(t *rapid.T) {
+			w.eager = rapid.Bool().Draw(t, "search rows at once")
 			w.reset(t, ctx)
 			w.programs = [][]string{{}, {"f0"}, {"f1"}, {"f2", "f0"}, {"f0", "f1", "f2"}, {"leaves"}}
 			w.files["leaves"] = []item{{ref: refOf("e5"), key: "file:leaves"}, {ref: refOf("e6")}}
@@ -119,7 +120,10 @@ func TestHistories(t *testing.T) {
 					}
 				},
 				"lease ends": func(*rapid.T) { w.advance(2 * leaseTime) },
-				"restart":    func(*rapid.T) { held = nil; w.restart() },
+				"restart": func(t *rapid.T) {
+					held, w.eager = nil, rapid.Bool().Draw(t, "search rows at once")
+					w.restart()
+				},
 				"stitch": func(t *rapid.T) {
 					if _, _, err := w.store.Stitch(ctx, 3, 0); err != nil {
 						t.Fatalf("stitching: %v", err)

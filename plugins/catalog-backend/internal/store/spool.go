@@ -7,9 +7,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
 	"os"
+	"slices"
 )
 
 // spool holds what a sequence yielded, so that the sequence is read once, and
@@ -18,7 +20,9 @@ import (
 // with the process.
 type spool struct {
 	count int
-	ready []bool // by number, as far as any is
+	ready []bool   // by number, as far as any is
+	refs  []uint64 // hashes of them
+	seed  maphash.Seed
 	size  int64
 	small bytes.Buffer
 	file  *os.File
@@ -35,7 +39,7 @@ const (
 
 // newSpool reads a sequence.
 func newSpool(ctx context.Context, entities iter.Seq2[Deferred, error]) (s *spool, err error) {
-	s = &spool{}
+	s = &spool{seed: maphash.MakeSeed()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -79,6 +83,7 @@ func (s *spool) add(d Deferred) error {
 		s.ready = append(s.ready, make([]bool, s.count-len(s.ready))...)
 		s.ready = append(s.ready, true)
 	}
+	s.refs = append(s.refs, maphash.String(s.seed, d.Ref))
 	s.count++
 	s.size += int64(len(s.head) + len(d.Body))
 	if s.out == nil && s.size > spoolMemory {
@@ -140,6 +145,14 @@ func (s *spool) entities(wanted func(seq int) parts) iter.Seq2[Deferred, error] 
 			}
 		}
 	}
+}
+
+// distinct reports whether no two entities have the same ref. It may take two
+// refs for the same, but hardly ever does.
+func (s *spool) distinct() bool {
+	sorted := slices.Clone(s.refs)
+	slices.Sort(sorted)
+	return len(slices.Compact(sorted)) == s.count
 }
 
 // isReady reports whether there is more of an entity than its body.

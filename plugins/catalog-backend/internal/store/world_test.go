@@ -33,6 +33,7 @@ type tb interface {
 type world struct {
 	db       *testdb.Database
 	store    *store.Store
+	eager    bool          // search rows are written at once
 	now      *atomic.Int64 // milliseconds
 	files    map[string][]item
 	programs [][]string // the files that each program reads
@@ -85,7 +86,7 @@ func (w *world) reset(t tb, ctx context.Context) {
 func (w *world) restart() { w.store = w.another() }
 
 func (w *world) another() *store.Store {
-	return store.New(w.db.Service, store.Options{Clock: func() time.Time { return time.UnixMilli(w.now.Load()) }})
+	return store.New(w.db.Service, store.Options{EagerRows: w.eager, Clock: func() time.Time { return time.UnixMilli(w.now.Load()) }})
 }
 
 func (w *world) advance(d time.Duration) { w.now.Add(d.Milliseconds()) }
