@@ -31,8 +31,8 @@ func prepared(entity catalogcommon.Entity, locationKey string) (store.Deferred, 
 	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
 		return store.Deferred{}, nil, apierr.Input("Malformed entity envelope, %w", err)
 	}
-	body := normal.AppendJSON(nil)
-	return store.Deferred{Ref: normal.Ref().String(), Body: string(body), Hash: catalogcommon.HashJSON(body), LocationKey: locationKey}, normal, nil
+	body, hash := normal.Text()
+	return store.Deferred{Ref: normal.Ref().String(), Body: body, Hash: hash, LocationKey: locationKey}, normal, nil
 }
 
 // connection is the way of one provider into the catalog.

@@ -100,7 +100,8 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 
 func (e *Engine) fill(result *store.Result, outcome Outcome) {
 	outcome.Entity.SetMetadata("uid", result.Work.UID)
-	result.Processed, result.Entity = string(outcome.Entity.AppendJSON(nil)), outcome.Entity
+	result.Processed, _ = outcome.Entity.Text()
+	result.Entity = outcome.Entity
 	result.Relations, result.Keys = outcome.Relations, outcome.Keys
 	for _, d := range outcome.Deferred {
 		sd, err := prepare(d.Entity, d.LocationKey)
@@ -159,8 +160,14 @@ func serialize(errs []error) string {
 
 // hash covers all that a result says.
 func hash(r *store.Result) string {
-	text := make([]byte, 0, len(r.Errors)+len(r.Processed)+128*len(r.Relations)+128*len(r.Deferred)+256)
-	text = append(text, r.Errors...)
+	buffer := hashBuffers.Get().(*[]byte)
+	defer hashBuffers.Put(buffer)
+	text := append((*buffer)[:0], r.Errors...)
+	defer func() {
+		if cap(text) <= 1<<20 { // let the collector have the rare huge one
+			*buffer = text
+		}
+	}()
 	if r.OK {
 		text = append(text, r.Processed...)
 		for _, part := range [][]string{deferredLines(r.Deferred), r.RelationLines(), slices.Clone(r.Keys)} {
@@ -176,6 +183,8 @@ func hash(r *store.Result) string {
 	}
 	return catalogcommon.HashJSON(text)
 }
+
+var hashBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func deferredLines(ds []store.Deferred) []string {
 	out := make([]string, len(ds))

@@ -81,7 +81,7 @@ func (s *Store) MakeReady(ctx context.Context, r Result) (*Ready, error) {
 
 func onlyPlace(text, part string) (at int, once bool) {
 	at = strings.Index(text, part)
-	return at, at >= 0 && at == strings.LastIndex(text, part)
+	return at, at >= 0 && !strings.Contains(text[at+1:], part)
 }
 
 // plainEntity reports whether an entity has nothing of what its final form

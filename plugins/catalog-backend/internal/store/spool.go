@@ -186,6 +186,13 @@ func (r *spoolReader) text(wanted bool) string {
 	if r.err != nil {
 		return ""
 	}
+	if n <= uint64(r.in.Size()) {
+		var part []byte
+		part, r.err = r.in.Peek(int(n))
+		text := string(part)
+		r.skip(n)
+		return text
+	}
 	part := make([]byte, n)
 	_, r.err = io.ReadFull(r.in, part)
 	return string(part)

@@ -258,7 +258,7 @@ func buildFinal(b base, relations []catalogcommon.EntityRelation, orphan bool) (
 	text := e.AppendJSON(make([]byte, 0, len(b.processed)+80*len(relations)+512))
 	f.hash = catalogcommon.HashJSON(text)
 	if !own {
-		if at := bytes.Index(text, []byte(etagPlace)); at == bytes.LastIndex(text, []byte(etagPlace)) {
+		if at := bytes.Index(text, []byte(etagPlace)); !bytes.Contains(text[at+1:], []byte(etagPlace)) {
 			copy(text[at:], f.hash)
 		} else { // somebody wrote the very same words
 			e.SetMetadata("etag", f.hash)
