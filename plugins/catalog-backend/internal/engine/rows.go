@@ -12,7 +12,7 @@ const (
 	// be written, and rowsAtLast after how long they are written all the same.
 	rowsAfter, rowsAtLast = 2 * time.Second, time.Minute
 	// rowsBatch is of how many entities search rows are written in a transaction.
-	rowsBatch = 200
+	rowsBatch = 100
 	// manyWritten is how many entities leave a table behind that wants tidying.
 	manyWritten = 1000
 )
