@@ -100,8 +100,9 @@ func appendSearchRows(rows []searchRow, id int64, text string) ([]searchRow, err
 	return rows, nil
 }
 
-// TidyRows tells PostgreSQL that search_behind, which was large, is empty: until
-// it knows, each look into the table reads what was there.
+// TidyRows tells PostgreSQL that many rows were written: what entity_search
+// holds now, and that search_behind is empty: until it knows, each look into that
+// table reads what was there.
 func (s *Store) TidyRows(ctx context.Context) error {
 	if s.database.Dialect() != core.PostgreSQL {
 		return nil
@@ -110,6 +111,8 @@ func (s *Store) TidyRows(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(ctx, "VACUUM (ANALYZE) search_behind")
-	return err
+	if _, err := db.ExecContext(ctx, "VACUUM (ANALYZE) search_behind"); err != nil {
+		return err
+	}
+	return s.analyze(ctx, "entity_search")
 }

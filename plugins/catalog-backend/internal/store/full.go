@@ -71,7 +71,8 @@ func (s *Store) ApplyFullWithin(ctx context.Context, provider string, entities i
 	if err != nil {
 		return Report{}, fmt.Errorf("full mutation of provider %s: %w", provider, err)
 	}
-	return r, s.tellPlanner(ctx, r.Finals)
+	_ = s.tellPlanner(ctx, r.Finals) // without that it learns by itself, a little later
+	return r, nil
 }
 
 func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) error {

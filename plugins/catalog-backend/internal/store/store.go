@@ -82,13 +82,18 @@ func (s *Store) tellPlanner(ctx context.Context, more int) error {
 	if s.database.Dialect() != core.PostgreSQL || total < manyRows || total < 4*last || !s.analyzed.CompareAndSwap(last, total) {
 		return nil
 	}
+	tables := "entity (id, uid, ref, location_key), entity_due, entity_edge, provider_edge, relation, refresh_key"
+	if s.eager {
+		tables += ", entity_search"
+	}
+	return s.analyze(ctx, tables)
+}
+
+func (s *Store) analyze(ctx context.Context, tables string) error {
 	return s.database.WriteTx(ctx, func(t *sql.Tx) error {
 		// A small sample does until the server looks for itself; the long texts
 		// are of no interest.
-		for _, text := range []string{
-			"SET LOCAL default_statistics_target = 10",
-			"ANALYZE entity (id, uid, ref, location_key), entity_due, entity_edge, provider_edge, relation, refresh_key",
-		} {
+		for _, text := range []string{"SET LOCAL default_statistics_target = 10", "ANALYZE " + tables} {
 			if _, err := t.ExecContext(ctx, text); err != nil {
 				return err
 			}
