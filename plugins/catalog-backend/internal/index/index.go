@@ -23,8 +23,9 @@ type Options struct {
 	// Changed, if not nil, tells that another process may have changed entities:
 	// the index then looks at once. It does not replace polling.
 	Changed <-chan struct{}
-	// Wait bounds how long a reader waits for the changes of this process.
-	// Default: 250 milliseconds.
+	// Wait bounds how long a reader waits for the changes of this process: behind
+	// many of them the tables take longer than the index takes to get in step.
+	// Default: 500 milliseconds.
 	Wait time.Duration
 	// MaxLag is after how long without a successful look at the database the
 	// index is not asked any more. Default: 10 seconds.
@@ -42,7 +43,7 @@ func (o Options) withDefaults() Options {
 		o.Poll = time.Second
 	}
 	if o.Wait == 0 {
-		o.Wait = 250 * time.Millisecond
+		o.Wait = 500 * time.Millisecond
 	}
 	if o.MaxLag == 0 {
 		o.MaxLag = 10 * time.Second
