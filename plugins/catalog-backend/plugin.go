@@ -109,7 +109,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			default: // a wake-up is on its way already
 			}
 		}
-		state := store.New(database(), store.Options{Wake: wake})
+		state := store.New(database(), store.Options{Wake: wake, EagerRows: !inMemory.enabled})
 		if err := lifecycle().OnStart("listen to other instances", func(context.Context) error {
 			lifecycle().Go("wake-ups", func(ctx context.Context) error {
 				return state.Listen(ctx, wake, func(err error, again time.Duration) {

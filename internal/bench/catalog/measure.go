@@ -331,6 +331,9 @@ func unless(fine bool, format string, args ...any) string {
 
 // ingest makes one full mutation, and waits until nothing is missing any more,
 // as lacking says; nil waits for nothing.
+// ingestProfile is for how many seconds a profile of an ingestion is taken.
+const ingestProfile = 12
+
 func (t *target) ingest(ctx context.Context, o options, what string, c shape.Catalog, lacking func(context.Context) (string, error)) (f figures, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.ingestLimit, fmt.Errorf("-ingest-limit %s is over", o.ingestLimit))
 	defer cancel()
@@ -340,6 +343,13 @@ func (t *target) ingest(ctx context.Context, o options, what string, c shape.Cat
 	}
 	if err := t.resetPeak(); err != nil {
 		return f, err
+	}
+	if o.profile != "" {
+		profile := make(chan error, 1)
+		go func() {
+			profile <- t.saveProfile(ctx, filepath.Join(o.profile, strings.ReplaceAll("ingest-"+what, " ", "-")+".pprof"), ingestProfile)
+		}()
+		defer func() { err = errors.Join(err, <-profile) }()
 	}
 	cpu, err := t.cpu()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/flytower/flytower/internal/jsonvalue"
@@ -55,11 +56,8 @@ func Fold(s string) string { return strings.ToLower(s) }
 // spec.Foo, once each. Their rows are merged; a caller may want to tell the
 // entity's owner.
 func Rows(e catalogcommon.Entity) (rows []Row, conflicts []string) {
-	f := flattener{
-		rows:  make([]Row, 0, 48),
-		known: make(map[identity]struct{}, 48),
-		raw:   make(map[string]string, 48),
-	}
+	f := newFlattener(48)
+	defer f.release()
 	f.object(e)
 
 	f.path = f.path[:0]
@@ -70,11 +68,25 @@ func Rows(e catalogcommon.Entity) (rows []Row, conflicts []string) {
 	for _, relation := range relations {
 		relation, _ := relation.(map[string]any)
 		if relationType, ok := relation["type"].(string); ok {
-			f.emitAt("relations."+relationType, relation["targetRef"])
+			f.emitAt(RelationPrefix+relationType, relation["targetRef"])
 		}
 	}
 	return f.rows, f.conflicts
 }
+
+// RelationRows returns the rows that the relations of an entity have among
+// [Rows], and the conflicts among them.
+func RelationRows(relations []catalogcommon.EntityRelation) (rows []Row, conflicts []string) {
+	f := newFlattener(len(relations))
+	defer f.release()
+	for _, r := range relations {
+		f.emitAt(RelationPrefix+r.Type, r.TargetRef)
+	}
+	return f.rows, f.conflicts
+}
+
+// RelationPrefix begins the keys of relations.
+const RelationPrefix = "relations."
 
 type identity struct {
 	key, value string
@@ -89,6 +101,30 @@ type flattener struct {
 	conflicts []string
 	// what is being emitted is an item of an array, or derived from one
 	item, derived bool
+}
+
+// flatteners are those that rest: their maps take longer to make than to clear.
+var flatteners = sync.Pool{New: func() any {
+	return &flattener{known: make(map[identity]struct{}, 48), raw: make(map[string]string, 48)}
+}}
+
+func newFlattener(rows int) *flattener {
+	f := flatteners.Get().(*flattener)
+	f.rows, f.conflicts = make([]Row, 0, rows), nil
+	return f
+}
+
+// maxResting bounds the maps of flatteners that rest.
+const maxResting = 512
+
+func (f *flattener) release() {
+	if len(f.known) > maxResting {
+		return // let the collector have the rare huge one
+	}
+	clear(f.known)
+	clear(f.raw)
+	f.rows, f.conflicts, f.path = nil, nil, f.path[:0]
+	flatteners.Put(f)
 }
 
 // special are the paths that the walk leaves out.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/flytower/flytower/apierr"
@@ -52,14 +53,19 @@ type Config struct {
 }
 
 // Engine processes what is due.
-type Engine struct{ c Config }
+type Engine struct {
+	c Config
+	// mutations is how many full mutations are under way, lastWork when there
+	// was something to do for the last time, in nanoseconds since 1970.
+	mutations, lastWork atomic.Int64
+}
 
 // New returns an engine.
 func New(c Config) *Engine {
 	if c.Workers == 0 {
 		c.Workers = 16
 	}
-	return &Engine{c}
+	return &Engine{c: c}
 }
 
 // process runs the processors for an entity that is due.
@@ -78,7 +84,7 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 	if outcome.OK {
 		e.fill(&result, outcome)
 	}
-	result.Hash = hash(result)
+	result.Hash = hash(&result)
 	switch {
 	case !outcome.OK && result.Hash != w.ResultHash && retry < e.c.Interval:
 		// What fails for the first time may be a source that is about to come
@@ -95,7 +101,8 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 
 func (e *Engine) fill(result *store.Result, outcome Outcome) {
 	outcome.Entity.SetMetadata("uid", result.Work.UID)
-	result.Processed, result.Entity = string(outcome.Entity.AppendJSON(nil)), outcome.Entity
+	result.Processed, _ = outcome.Entity.Text()
+	result.Entity = outcome.Entity
 	result.Relations, result.Keys = outcome.Relations, outcome.Keys
 	for _, d := range outcome.Deferred {
 		sd, err := prepare(d.Entity, d.LocationKey)
@@ -181,32 +188,37 @@ func serialize(errs []error, place func() map[string]any) string {
 }
 
 // hash covers all that a result says.
-func hash(r store.Result) string {
-	var b strings.Builder
-	b.WriteString(r.Errors)
+func hash(r *store.Result) string {
+	buffer := hashBuffers.Get().(*[]byte)
+	defer hashBuffers.Put(buffer)
+	text := append((*buffer)[:0], r.Errors...)
+	defer func() {
+		if cap(text) <= 1<<20 { // let the collector have the rare huge one
+			*buffer = text
+		}
+	}()
 	if r.OK {
-		b.WriteString(r.Processed)
-		for _, part := range [][]string{deferredLines(r.Deferred), relationLines(r.Relations), slices.Clone(r.Keys)} {
+		text = append(text, r.Processed...)
+		for _, part := range [][]string{deferredLines(r.Deferred), r.RelationLines(), slices.Clone(r.Keys)} {
 			slices.Sort(part)
-			b.WriteByte(0)
-			b.WriteString(strings.Join(slices.Compact(part), "\n"))
+			text = append(text, 0)
+			for i, line := range slices.Compact(part) {
+				if i > 0 {
+					text = append(text, '\n')
+				}
+				text = append(text, line...)
+			}
 		}
 	}
-	return catalogcommon.HashJSON([]byte(b.String()))
+	return catalogcommon.HashJSON(text)
 }
+
+var hashBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func deferredLines(ds []store.Deferred) []string {
 	out := make([]string, len(ds))
 	for i, d := range ds {
 		out[i] = fmt.Sprint(d.Ref, " ", d.Hash, " ", d.LocationKey, " ", d.Document, " ", d.Line)
-	}
-	return out
-}
-
-func relationLines(rs []catalogcommon.Relation) []string {
-	out := make([]string, len(rs))
-	for i, r := range rs {
-		out[i] = r.Source.String() + " " + r.Type + " " + r.Target.String()
 	}
 	return out
 }

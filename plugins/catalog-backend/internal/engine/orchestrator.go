@@ -90,6 +90,15 @@ func (o *Orchestrator) Process(ctx context.Context, entity catalogcommon.Entity,
 	return out
 }
 
+// depends reports whether processing the entity is known to look at more than
+// the entity.
+func (o *Orchestrator) depends(entity catalogcommon.Entity) bool {
+	return entity.Kind() == "Location" || slices.ContainsFunc(o.Processors, func(p catalognode.Processor) bool {
+		v, ok := p.(catalognode.Volatile)
+		return ok && v.Depends(entity)
+	})
+}
+
 type run struct {
 	o                *Orchestrator
 	emitted          *collector

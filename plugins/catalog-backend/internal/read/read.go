@@ -91,7 +91,7 @@ func (r *Reader) Page(ctx context.Context, q Request) (items []Item, total int, 
 	}
 	// Keys are looked up before the transaction has one of the connections:
 	// whoever waits for a second one while it has the first waits for ever.
-	if _, err := r.statement(ctx, q); err != nil {
+	if _, err := r.keysOf(ctx, q); err != nil {
 		return nil, 0, err
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
@@ -115,10 +115,27 @@ func (r *Reader) list(ctx context.Context, db querier, q Request) ([]Item, error
 	if q.Limit <= 0 {
 		return nil, nil
 	}
-	s, err := r.statement(ctx, q)
-	if err != nil {
-		return nil, err
+	var items []Item
+	err := r.ask(ctx, db, q, func(s *statement) { s.list(q) }, func(rows row) error {
+		var it Item
+		var value sql.NullString
+		if err := rows.Scan(&it.Ref, &it.Entity, &value); err != nil {
+			return err
+		}
+		it.Value, it.HasValue = value.String, value.Valid
+		if q.Fields != nil {
+			it.Entity = q.Fields.Append(nil, it.Entity)
+		}
+		items = append(items, it)
+		return nil
+	})
+	if q.Before {
+		slices.Reverse(items)
 	}
+	return items, err
+}
+
+func (s *statement) list(q Request) {
 	s.Write("SELECT e.ref, e.final, ")
 	if len(q.Order) > 0 {
 		s.Write("o0.value")
@@ -142,24 +159,6 @@ func (r *Reader) list(ctx context.Context, db querier, q Request) ([]Item, error
 	if q.Offset > 0 {
 		s.Write(" OFFSET ", sqltext.ID(int64(q.Offset)))
 	}
-	var items []Item
-	err = s.each(ctx, db, func(rows *sql.Rows) error {
-		var it Item
-		var value sql.NullString
-		if err := rows.Scan(&it.Ref, &it.Entity, &value); err != nil {
-			return err
-		}
-		it.Value, it.HasValue = value.String, value.Valid
-		if q.Fields != nil {
-			it.Entity = q.Fields.Append(nil, it.Entity)
-		}
-		items = append(items, it)
-		return nil
-	})
-	if q.Before {
-		slices.Reverse(items)
-	}
-	return items, err
 }
 
 // Count returns how many entities there are, whatever the place and the limit.
@@ -171,20 +170,16 @@ func (r *Reader) Count(ctx context.Context, q Request) (int, error) {
 	return r.count(ctx, db, q)
 }
 
-func (r *Reader) count(ctx context.Context, db querier, q Request) (int, error) {
-	s, err := r.statement(ctx, q)
-	if err != nil {
-		return 0, err
-	}
-	s.Write("SELECT count(*)")
-	tables := q
-	if q.KeepUnordered {
-		tables.Order = nil // it leaves nothing out
-	}
-	s.from(tables)
-	s.conditions(q)
-	n := 0
-	err = s.each(ctx, db, func(rows *sql.Rows) error { return rows.Scan(&n) })
+func (r *Reader) count(ctx context.Context, db querier, q Request) (n int, err error) {
+	err = r.ask(ctx, db, q, func(s *statement) {
+		s.Write("SELECT count(*)")
+		tables := q
+		if q.KeepUnordered {
+			tables.Order = nil // it leaves nothing out
+		}
+		s.from(tables)
+		s.conditions(q)
+	}, func(rows row) error { return rows.Scan(&n) })
 	return n, err
 }
 
@@ -194,15 +189,16 @@ const refChunk = 500
 // ByRefs returns the JSON texts of the entities with the refs, in their order;
 // nil for one that is not there or that the filter excludes.
 func (r *Reader) ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error) {
+	db, err := r.database.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
 	found := make(map[string][]byte, len(refs))
 	for chunk := range slices.Chunk(refs, refChunk) {
-		s, err := r.statement(ctx, Request{Filter: filter})
-		if err != nil {
-			return nil, err
-		}
-		s.Write("SELECT e.ref, e.final FROM entity e WHERE e.final IS NOT NULL AND e.ref IN (", s.List(chunk), ") AND ")
-		s.where(filter)
-		err = r.query(ctx, s, func(rows *sql.Rows) error {
+		err := r.ask(ctx, db, Request{Filter: filter}, func(s *statement) {
+			s.Write("SELECT e.ref, e.final FROM entity e WHERE e.final IS NOT NULL AND e.ref IN (", s.List(chunk), ") AND ")
+			s.where(filter)
+		}, func(rows row) error {
 			var ref string
 			var entity []byte
 			if err := rows.Scan(&ref, &entity); err != nil {
@@ -224,15 +220,15 @@ func (r *Reader) ByRefs(ctx context.Context, refs []string, filter query.Predica
 
 // ByUID returns the JSON text of the entity with the uid, nil if it is not
 // there or the filter excludes it.
-func (r *Reader) ByUID(ctx context.Context, uid string, filter query.Predicate) ([]byte, error) {
-	s, err := r.statement(ctx, Request{Filter: filter})
+func (r *Reader) ByUID(ctx context.Context, uid string, filter query.Predicate) (entity []byte, err error) {
+	db, err := r.database.DB(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.Write("SELECT e.final FROM entity e WHERE e.final IS NOT NULL AND e.uid = ", s.Arg(uid), " AND ")
-	s.where(filter)
-	var entity []byte
-	err = r.query(ctx, s, func(rows *sql.Rows) error { return rows.Scan(&entity) })
+	err = r.ask(ctx, db, Request{Filter: filter}, func(s *statement) {
+		s.Write("SELECT e.final FROM entity e WHERE e.final IS NOT NULL AND e.uid = ", s.Arg(uid), " AND ")
+		s.where(filter)
+	}, func(rows row) error { return rows.Scan(&entity) })
 	return entity, err
 }
 
@@ -257,17 +253,18 @@ func (r *Reader) Facets(ctx context.Context, keys []string, filter query.Predica
 }
 
 func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) ([]Facet, error) {
-	facets := []Facet{}
-	s, err := r.statement(ctx, Request{Filter: filter, Order: []query.Order{{Field: key}}})
+	db, err := r.database.DB(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.Write("SELECT v.original, count(*) FROM (")
-	s.values(key)
-	s.Write(") AS v WHERE 1=1")
-	s.restrict("v.entity_id", filter)
-	s.Write(" GROUP BY v.original ORDER BY v.original")
-	err = r.query(ctx, s, func(rows *sql.Rows) error {
+	facets := []Facet{}
+	err = r.ask(ctx, db, Request{Filter: filter, Order: []query.Order{{Field: key}}}, func(s *statement) {
+		s.Write("SELECT v.original, count(*) FROM (")
+		s.values(key)
+		s.Write(") AS v WHERE 1=1")
+		s.restrict("v.entity_id", filter)
+		s.Write(" GROUP BY v.original")
+	}, func(rows row) error {
 		var f Facet
 		if err := rows.Scan(&f.Value, &f.Count); err != nil {
 			return err
@@ -275,6 +272,7 @@ func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) 
 		facets = append(facets, f)
 		return nil
 	})
+	slices.SortFunc(facets, func(a, b Facet) int { return strings.Compare(a.Value, b.Value) })
 	return facets, err
 }
 
@@ -393,8 +391,8 @@ func countConditions(p query.Predicate) (n int) {
 	}
 }
 
-// statement begins a statement, with the ids of all keys that q names.
-func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
+// keysOf returns the ids of all search keys that q names.
+func (r *Reader) keysOf(ctx context.Context, q Request) (map[string]int64, error) {
 	if n := countConditions(q.Filter); n > maxConditions {
 		return nil, apierr.ServiceUnavailable("The index of the catalog is not loaded, and without it a query may have %d conditions, not %d; try again later", maxConditions, n)
 	}
@@ -408,8 +406,7 @@ func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
 	for _, f := range q.FullText.Fields {
 		names[f] = true
 	}
-	keys, err := r.keys.lookup(ctx, r, names)
-	return &statement{Builder: sqltext.New(r.database.Dialect()), keys: keys}, err
+	return r.keys.lookup(ctx, r, names)
 }
 
 func direction(descending bool) string {
@@ -426,7 +423,7 @@ func (s *statement) from(q Request) {
 	for i, o := range q.Order {
 		alias := "o" + strconv.Itoa(i)
 		switch n, literal := s.keys[o.Field]; {
-		case s.hasItems(o.Field) || !literal:
+		case s.hasItems(o.Field) || !literal || s.behind:
 			s.grouped(o, alias, q.KeepUnordered)
 		case q.KeepUnordered:
 			// Each entity looks its value up.
@@ -500,7 +497,7 @@ func (s *statement) fullText(q Request) {
 		s.Write(" AND ", s.truth(false))
 		return
 	}
-	s.Write(" AND e.id IN (SELECT entity_id FROM entity_search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
+	s.Write(" AND e.id IN (SELECT entity_id FROM ", s.rowsTable(), " WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
 		s.Arg("%"+sqltext.EscapeLike(q.FullText.Term)+"%"), ` ESCAPE '\')`)
 }
 

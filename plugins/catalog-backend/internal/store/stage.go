@@ -18,6 +18,9 @@ type Deferred struct {
 	// Document is which document of its file it is, from 1, and Line where that
 	// begins; 0 if that is not known.
 	Document, Line int
+	// Ready is what processing already made of it, or nil. Only full mutations
+	// take it.
+	Ready *Ready
 }
 
 // staged is a deferred entity with who hands it in: a provider, or a parent.
