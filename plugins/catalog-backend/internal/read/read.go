@@ -75,7 +75,11 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.list(ctx, db, q)
+	keys, err := r.keysOf(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return r.list(ctx, db, q, keys)
 }
 
 // Page returns a page of entities and how many there are, whatever the place
@@ -85,24 +89,25 @@ func (r *Reader) Page(ctx context.Context, q Request) (items []Item, total int, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if q.Limit <= 0 {
-		total, err = r.count(ctx, db, q)
-		return nil, total, err
-	}
 	// Keys are looked up before the transaction has one of the connections:
 	// whoever waits for a second one while it has the first waits for ever.
-	if _, err := r.statement(ctx, q); err != nil {
+	keys, err := r.keysOf(ctx, q)
+	if err != nil {
 		return nil, 0, err
+	}
+	if q.Limit <= 0 {
+		total, err = r.count(ctx, db, q, keys)
+		return nil, total, err
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the catalog: %w", err)
 	}
 	defer func() { err = errors.Join(err, tx.Rollback()) }()
-	if items, err = r.list(ctx, tx, q); err != nil {
+	if items, err = r.list(ctx, tx, q, keys); err != nil {
 		return nil, 0, err
 	}
-	total, err = r.count(ctx, tx, q)
+	total, err = r.count(ctx, tx, q, keys)
 	return items, total, err
 }
 
@@ -111,14 +116,12 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-func (r *Reader) list(ctx context.Context, db querier, q Request) ([]Item, error) {
+// list asks db and nothing else: db may be a transaction.
+func (r *Reader) list(ctx context.Context, db querier, q Request, keys map[string]int64) ([]Item, error) {
 	if q.Limit <= 0 {
 		return nil, nil
 	}
-	s, err := r.statement(ctx, q)
-	if err != nil {
-		return nil, err
-	}
+	s := &statement{Builder: sqltext.New(r.database.Dialect()), keys: keys}
 	s.Write("SELECT e.ref, e.final, ")
 	if len(q.Order) > 0 {
 		s.Write("o0.value")
@@ -143,7 +146,7 @@ func (r *Reader) list(ctx context.Context, db querier, q Request) ([]Item, error
 		s.Write(" OFFSET ", sqltext.ID(int64(q.Offset)))
 	}
 	var items []Item
-	err = s.each(ctx, db, func(rows *sql.Rows) error {
+	err := s.each(ctx, db, func(rows *sql.Rows) error {
 		var it Item
 		var value sql.NullString
 		if err := rows.Scan(&it.Ref, &it.Entity, &value); err != nil {
@@ -168,14 +171,16 @@ func (r *Reader) Count(ctx context.Context, q Request) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return r.count(ctx, db, q)
-}
-
-func (r *Reader) count(ctx context.Context, db querier, q Request) (int, error) {
-	s, err := r.statement(ctx, q)
+	keys, err := r.keysOf(ctx, q)
 	if err != nil {
 		return 0, err
 	}
+	return r.count(ctx, db, q, keys)
+}
+
+// count asks db and nothing else: db may be a transaction.
+func (r *Reader) count(ctx context.Context, db querier, q Request, keys map[string]int64) (int, error) {
+	s := &statement{Builder: sqltext.New(r.database.Dialect()), keys: keys}
 	s.Write("SELECT count(*)")
 	tables := q
 	if q.KeepUnordered {
@@ -184,7 +189,7 @@ func (r *Reader) count(ctx context.Context, db querier, q Request) (int, error) 
 	s.from(tables)
 	s.conditions(q)
 	n := 0
-	err = s.each(ctx, db, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	err := s.each(ctx, db, func(rows *sql.Rows) error { return rows.Scan(&n) })
 	return n, err
 }
 
@@ -395,6 +400,12 @@ func countConditions(p query.Predicate) (n int) {
 
 // statement begins a statement, with the ids of all keys that q names.
 func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
+	keys, err := r.keysOf(ctx, q)
+	return &statement{Builder: sqltext.New(r.database.Dialect()), keys: keys}, err
+}
+
+// keysOf returns the ids of all keys that q names. It may need a connection.
+func (r *Reader) keysOf(ctx context.Context, q Request) (map[string]int64, error) {
 	if n := countConditions(q.Filter); n > maxConditions {
 		return nil, apierr.ServiceUnavailable("The index of the catalog is not loaded, and without it a query may have %d conditions, not %d; try again later", maxConditions, n)
 	}
@@ -408,8 +419,7 @@ func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
 	for _, f := range q.FullText.Fields {
 		names[f] = true
 	}
-	keys, err := r.keys.lookup(ctx, r, names)
-	return &statement{Builder: sqltext.New(r.database.Dialect()), keys: keys}, err
+	return r.keys.lookup(ctx, r, names)
 }
 
 func direction(descending bool) string {
