@@ -18,7 +18,6 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/answer"
 	"github.com/flytower/flytower/internal/ratelimit"
-	"github.com/flytower/flytower/internal/requestmemo"
 	"github.com/flytower/flytower/internal/routes"
 )
 
@@ -364,7 +363,6 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	r = requestmemo.With(r)
 	if m, rest := s.mounts.find(path); m != nil {
 		m.handler.ServeHTTP(w, m.strip(r, rest))
 		return

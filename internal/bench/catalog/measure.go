@@ -24,6 +24,11 @@ func (o options) ask(ctx context.Context, w io.Writer, c shape.Catalog, targets 
 	if !o.measures("battery") && !o.measures("queries") {
 		return nil
 	}
+	for _, target := range targets {
+		if err := target.settle(ctx); err != nil {
+			return err
+		}
+	}
 	if o.bare {
 		floor, stop, err := startBare(ctx, targets[0])
 		if err != nil {
@@ -82,6 +87,28 @@ func (o options) ask(ctx context.Context, w io.Writer, c shape.Catalog, targets 
 			if rss > 0 {
 				fmt.Fprintf(w, "\n%s is %.0f MiB resident after that.\n", target.name, rss)
 			}
+		}
+	}
+	return nil
+}
+
+// settle waits until the process has nothing left to do of what was handed in,
+// for a while at most.
+func (t *target) settle(ctx context.Context) error {
+	const look, most = 500 * time.Millisecond, 20 * time.Second
+	for end := time.Now().Add(most); t.pid != 0 && time.Now().Before(end); {
+		before, err := t.cpu()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		after, err := t.cpu()
+		if err != nil || after-before < look/50 {
+			return err
 		}
 	}
 	return nil

@@ -135,9 +135,13 @@ func pickSorted(r *ranking, found *roaring.Bitmap, from, to int, q read.Request)
 	return places
 }
 
+// fewLooks is from how many on looks into a set cost more than laying it out for
+// them.
+const fewLooks = 64
+
 func pickWalking(r *ranking, found *roaring.Bitmap, from, to int, q read.Request, walk int) []uint32 {
 	has := found.Contains
-	if walk > 256 {
+	if walk > fewLooks {
 		has = newDense(found).has
 	}
 	out := make([]uint32, 0, min(q.Limit, to-from))
@@ -146,6 +150,9 @@ func pickWalking(r *ranking, found *roaring.Bitmap, from, to int, q read.Request
 		ordinal := r.order[from+i]
 		if q.Before {
 			ordinal = r.order[to-1-i]
+		}
+		if i == fewLooks && walk <= fewLooks {
+			has = newDense(found).has // they lie close together, somewhere behind
 		}
 		switch {
 		case !has(ordinal):
