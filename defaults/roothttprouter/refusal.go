@@ -48,7 +48,8 @@ type plainConn struct {
 	refusal func(status int, head []byte) []byte
 	// head is how the newest request begins. Reading and refusing are done by
 	// one goroutine after the other, never at once.
-	head []byte
+	head     []byte
+	together together
 }
 
 // maxHead bounds what is kept of a request, in bytes: enough for its line.
@@ -73,6 +74,9 @@ var (
 
 // Write implements [net.Conn].
 func (c *plainConn) Write(p []byte) (int, error) {
+	if c.together.wanted {
+		return c.together.write(c.TCPConn, p)
+	}
 	if len(p) > 256 || !bytes.HasPrefix(p, statusLine) || len(p) < len(statusLine)+3 {
 		return c.TCPConn.Write(p)
 	}

@@ -137,7 +137,23 @@ func (w *response) body(p []byte) (int, error) {
 	if w.enc != nil {
 		return w.enc.Write(p)
 	}
+	if len(p) >= largeBody && w.conn != nil && w.conn.plain != nil {
+		return w.conn.plain.large(func() (int, error) { return w.inner.Write(p) })
+	}
 	return w.inner.Write(p)
+}
+
+// WriteWhole implements [answer.Whole]: p is the whole body. It is neither kept
+// nor copied.
+func (w *response) WriteWhole(p []byte) (int, error) {
+	if w.Sent() || w.held != nil || len(p) == 0 || len(p) > maxHeld || w.Header()["Trailer"] != nil {
+		return w.Write(p)
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.commit(len(p), p)
+	return w.body(p)
 }
 
 // commit sends the header. length is that of the whole body, or -1; begin is

@@ -241,10 +241,11 @@ func (l serverLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *Server) connContext(ctx context.Context, _ net.Conn) context.Context {
+func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
+	plain, _ := c.(*plainConn)
 	// Detached from its parent, which would remember the connection for ever.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	return context.WithValue(ctx, connectionKey{}, &connection{cancel: cancel, draining: &s.draining})
+	return context.WithValue(ctx, connectionKey{}, &connection{cancel: cancel, draining: &s.draining, plain: plain})
 }
 
 // Addr implements [core.HTTPRoot].
