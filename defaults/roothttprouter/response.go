@@ -24,6 +24,7 @@ type response struct {
 	inner    http.ResponseWriter
 	req      *http.Request
 	encoders *encoders
+	fixed    *fixedHeaders
 	conn     *connection // nil outside of the server
 
 	status    int // 0 until it is set
@@ -82,6 +83,7 @@ func (w *response) WriteHeader(status int) {
 	w.status = status
 	if status == http.StatusSwitchingProtocols {
 		delete(w.Header(), "Keep-Alive")
+		w.fixed.add(w.Header(), nil)
 		w.committed = true
 		w.inner.WriteHeader(status)
 	}
@@ -171,6 +173,7 @@ func (w *response) commit(length int, begin []byte) {
 		w.tag(h, begin)
 	}
 	if w.noBody {
+		w.fixed.add(h, w.conn)
 		w.inner.WriteHeader(w.status)
 		return
 	}
@@ -185,6 +188,7 @@ func (w *response) commit(length int, begin []byte) {
 	if w.conn != nil && strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
 		w.conn.stream()
 	}
+	w.fixed.add(h, w.conn)
 	w.inner.WriteHeader(w.status)
 }
 

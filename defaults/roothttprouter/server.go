@@ -36,7 +36,7 @@ type Server struct {
 	Dependencies
 	options
 	limits    limits
-	headers   []fixedHeader
+	headers   fixedHeaders
 	cors      *cors
 	trust     trust
 	health    *healthRoutes
@@ -264,9 +264,6 @@ func (s *Server) Mounts() []string { return s.mounts.paths() }
 func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	conn, _ := r.Context().Value(connectionKey{}).(*connection)
 	h := inner.Header()
-	for i := range s.headers {
-		h[s.headers[i].key] = s.headers[i].value
-	}
 	s.announceKeepAlive(h, r, conn)
 	if conn != nil {
 		s.track(conn)
@@ -276,7 +273,7 @@ func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	if original == "" {
 		original = r.URL.RequestURI()
 	}
-	w := &response{inner: inner, req: r, encoders: &s.encoders, conn: conn}
+	w := &response{inner: inner, req: r, encoders: &s.encoders, fixed: &s.headers, conn: conn}
 	s.trust.apply(r)
 	completed := false
 	defer func() {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/flytower/flytower/internal/isotime"
 	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
@@ -116,7 +117,7 @@ func (p *plainLine) render(s *settings, h *handler, record slog.Record) bool {
 		line = append(jsonvalue.AppendString(line, m.Key), ':')
 		switch {
 		case m.Key == "timestamp":
-			line = append(record.Time.UTC().AppendFormat(append(line, '"'), timeFormat), '"')
+			line = append(isotime.Append(append(line, '"'), record.Time), '"')
 		case m.Value.Kind() == slog.KindString:
 			line = jsonvalue.AppendString(line, m.Value.String())
 		case m.Value.Kind() == slog.KindBool:
