@@ -68,7 +68,8 @@ func (x *Index) list(q read.Request, found result) []Hit {
 	if !known && !q.KeepUnordered || found.bitmap.IsEmpty() {
 		return nil
 	}
-	r := x.ranking(s)
+	k := x.orders.get(s)
+	r := k.ranking(x)
 	from, to := 0, len(r.order)
 	if !q.KeepUnordered {
 		to = r.valued
@@ -76,7 +77,7 @@ func (x *Index) list(q read.Request, found result) []Hit {
 	if q.After != nil {
 		from, to = x.behind(s, r, to, q)
 	}
-	ordinals := x.pick(r, found, from, to, q)
+	ordinals := x.pick(k, r, found, from, to, q)
 	return x.hits(ordinals, x.firstOf(s, q.Order), q.Bare)
 }
 
@@ -90,9 +91,10 @@ func (x *Index) behind(s spec, r *ranking, to int, q read.Request) (int, int) {
 	return searchFunc(r.order[:to], func(n uint32) bool { return s.compare(x.sortValues(s, n), place) <= 0 }), to
 }
 
-// pick cuts the page out of the ranking: with a walk over it, or, where that
-// would take longer, by sorting the places of those that were found.
-func (x *Index) pick(r *ranking, found result, from, to int, q read.Request) []uint32 {
+// pick cuts the page out of the ranking: by the places of a set that the index
+// has anyway; of another set with a walk over the ranking, or, where that would
+// take longer, by sorting the places of those that were found.
+func (x *Index) pick(k *kept, r *ranking, found result, from, to int, q read.Request) []uint32 {
 	if from >= to || q.Offset >= to-from {
 		return nil
 	}
@@ -104,6 +106,9 @@ func (x *Index) pick(r *ranking, found result, from, to int, q read.Request) []u
 			return slices.Clone(r.order[max(from, to-wanted) : to-q.Offset])
 		}
 		return slices.Clone(r.order[from+q.Offset : from+wanted])
+	}
+	if found.ours && size > maxList {
+		return pickPlaces(r, k.places(r, found.bitmap, x.changes), from, to, q.Offset, q.Limit, q.Before)
 	}
 	walk := min(wanted*(len(r.order)/size+1), to-from)
 	if size*bits.Len(uint(size)) < 2*walk {

@@ -28,6 +28,7 @@ type Index struct {
 
 	forwardBytes int
 	orders       orders
+	changes      uint64 // how often anything changed
 }
 
 // field is a search key.
@@ -91,6 +92,7 @@ type Document struct {
 func (x *Index) Apply(documents []Document, removed []int64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.changes++
 	w := writer{Index: x, interned: map[internKey]uint32{}}
 	// Removals go first: an entity that was removed and made anew has another
 	// id and the same ref.
@@ -387,6 +389,7 @@ func (x *Index) compactIfWasteful() {
 func (x *Index) Compact() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.changes++
 	x.renumber()
 	x.compact()
 	x.addGrams()
