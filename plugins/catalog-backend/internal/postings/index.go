@@ -28,6 +28,7 @@ type Index struct {
 
 	forwardBytes int
 	orders       orders
+	texts        texts
 	changes      uint64 // how often anything changed
 }
 
@@ -488,7 +489,7 @@ func (x *Index) Memory() Memory {
 	m := Memory{
 		Entities: len(x.ids) - len(x.vacant), Keys: len(x.field), Terms: int(x.dict.used) - len(x.dict.free), Text: x.dict.text,
 		Bytes: x.dict.memory() + x.sets.memory() + cap(x.ids)*8 + cap(x.marks)*4 + cap(x.forward)*16 + x.forwardBytes*9/8 +
-			x.byID.memory() + cap(x.vacant)*4 + bitmapBytes(x.live) + cap(x.refs.slots)*4 + x.orders.memory(),
+			x.byID.memory() + cap(x.vacant)*4 + bitmapBytes(x.live) + cap(x.refs.slots)*4 + x.orders.memory() + x.texts.memory(),
 	}
 	for name := range x.names {
 		m.Bytes += 48 + len(name)

@@ -71,3 +71,35 @@ func TestPagesOfSets(t *testing.T) {
 		}
 	}
 }
+
+// TestTextsFollowChanges searches for the same text before and after a change.
+func TestTextsFollowChanges(t *testing.T) {
+	t.Parallel()
+	x := postings.New()
+	put := func(id int64, name string) {
+		t.Helper()
+		d := postings.Document{ID: id, Ref: fmt.Sprint("component:default/", id), Rows: []postings.Row{{Field: x.Field("name"), Value: name}}}
+		if err := x.Apply([]postings.Document{d}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func() int {
+		n, _ := x.Count(read.Request{FullText: query.NewFullText("pay", []string{"name"})})
+		return n
+	}
+	put(1, "payments")
+	put(2, "orders")
+	if n := count(); n != 1 || count() != 1 {
+		t.Errorf("%d have the text, want 1", n)
+	}
+	put(2, "repayments")
+	if n := count(); n != 2 {
+		t.Errorf("%d have the text after a change, want 2", n)
+	}
+	if err := x.Apply(nil, []int64{1}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 1 {
+		t.Errorf("%d have the text after a removal, want 1", n)
+	}
+}

@@ -3,7 +3,9 @@ package postings
 import (
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -51,8 +53,89 @@ func (x *Index) matches(q read.Request) result {
 	return result{bitmap: roaring.And(r.bitmap, x.having(x.searchOf(q)).bitmap)}
 }
 
-// having returns the entities that have a text.
+// texts keeps the sets of entities that have texts, while the index does not
+// change: whoever searches turns pages, and clients ask for the count and for
+// the page of the same text one after the other.
+type texts struct {
+	mu    sync.Mutex
+	asOf  uint64
+	sets  map[string]result
+	order []string // oldest first
+}
+
+const (
+	// maxTexts bounds how many sets are kept, each of a bit per entity at most.
+	maxTexts = 8
+	// maxKeptTerm is the longest text that is kept, in bytes.
+	maxKeptTerm = 200
+)
+
+func (t *texts) get(key string, changes uint64) (result, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asOf != changes {
+		t.asOf, t.sets, t.order = changes, nil, nil
+	}
+	r, ok := t.sets[key]
+	return r, ok
+}
+
+func (t *texts) put(key string, changes uint64, r result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, there := t.sets[key]; there || t.asOf != changes {
+		return
+	}
+	if t.sets == nil {
+		t.sets = map[string]result{}
+	}
+	if len(t.order) == maxTexts {
+		delete(t.sets, t.order[0])
+		t.order = append(t.order[:0], t.order[1:]...)
+	}
+	t.sets[key] = r
+	t.order = append(t.order, key)
+}
+
+func (t *texts) memory() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.sets {
+		n += bitmapBytes(r.bitmap)
+	}
+	return n
+}
+
+// key tells searches apart.
+func (s search) key() string {
+	var b strings.Builder
+	for _, f := range s.fields {
+		b.WriteString(strconv.FormatUint(uint64(f), 36) + ",")
+	}
+	if s.original {
+		b.WriteByte('=')
+	}
+	return b.String() + ":" + s.term
+}
+
+// having returns the entities that have a text, as a set that must not be
+// changed.
 func (x *Index) having(s search) result {
+	if len(s.term) > maxKeptTerm {
+		return x.search(s)
+	}
+	key := s.key()
+	found, ok := x.texts.get(key, x.changes)
+	if !ok {
+		found = x.search(s)
+		found.shared = true
+		x.texts.put(key, x.changes, found)
+	}
+	return found
+}
+
+// search looks into all texts.
+func (x *Index) search(s search) result {
 	u := union{index: x}
 	for _, number := range s.fields {
 		blocks := x.field[number].terms.blocks
