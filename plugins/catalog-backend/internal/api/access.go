@@ -118,7 +118,14 @@ func rulePredicate(rule string, raw json.RawMessage) (p query.Predicate, known b
 		Value                  *string
 		Kinds, Claims          []string
 	}
-	if len(raw) > 0 {
+	plain := false
+	switch rule {
+	case ruleIsEntityKind:
+		params.Kinds, plain = plainStrings(raw, "kinds")
+	case ruleIsEntityOwner:
+		params.Claims, plain = plainStrings(raw, "claims")
+	}
+	if len(raw) > 0 && !plain {
 		if err := json.Unmarshal(raw, &params); err != nil {
 			return nil, true, apierr.Input("Parameters to rule are invalid: %s", err.Error())
 		}

@@ -200,7 +200,7 @@ func (h *Handler) byRefs(w http.ResponseWriter, r *http.Request) error {
 
 // refsRequest reads what is asked for by refs.
 func refsRequest(raw []byte) (refs []string, fields *query.Projection, filter query.Predicate, err error) {
-	if refs, ok := plainRefs(raw); ok {
+	if refs, ok := plainStrings(raw, "entityRefs"); ok {
 		return refs, nil, nil, nil
 	}
 	body, err := parseObject(raw)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzPlainRefs compares the short way with the long one.
-func FuzzPlainRefs(f *testing.F) {
+// FuzzPlainStrings compares the short way with the long one.
+func FuzzPlainStrings(f *testing.F) {
 	for _, body := range []string{
 		`{"entityRefs":["component:default/a","b"]}`, ` { "entityRefs" : [ "a" , "b" ] } `, `{"entityRefs":[]}`, `{"entityRefs":["a"],"fields":["kind"]}`,
 		`{"entityRefs":["a"]`, `{"entityRefs":["a",]}`, `{"entityRefs":["a"]}}`, `{"entityRefs":["\u0061"]}`, "{\"entityRefs\":[\"\xff\"]}", `{"entityRefs":["a" "b"]}`,
@@ -16,7 +16,7 @@ func FuzzPlainRefs(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		refs, ok := plainRefs(body)
+		refs, ok := plainStrings(body, "entityRefs")
 		if !ok {
 			return
 		}
@@ -35,9 +35,9 @@ func FuzzPlainRefs(f *testing.F) {
 	})
 }
 
-func TestPlainRefs(t *testing.T) {
+func TestPlainStrings(t *testing.T) {
 	t.Parallel()
-	refs, ok := plainRefs([]byte(`{"entityRefs":["component:default/a","b"]}`))
+	refs, ok := plainStrings([]byte(`{"entityRefs":["component:default/a","b"]}`), "entityRefs")
 	if want := []string{"component:default/a", "b"}; !ok || !slices.Equal(refs, want) {
 		t.Errorf("%q, %v", refs, ok)
 	}

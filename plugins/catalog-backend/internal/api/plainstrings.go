@@ -5,27 +5,29 @@ import (
 	"unicode/utf8"
 )
 
-// plainRefs reads a body of the form {"entityRefs":["…","…"]}, which is what
-// clients send, without building a tree of it. It returns false for anything
+// plainStrings reads an object of the form {"member":["…","…"]}, which is what
+// clients send to ask by refs, and what most conditions of policies have for
+// parameters, without building a tree of it. It returns false for anything
 // else, also for what is malformed.
-func plainRefs(raw []byte) (refs []string, ok bool) {
+func plainStrings(raw []byte, member string) (list []string, ok bool) {
 	rest, ok := bytes.CutPrefix(skipSpace(raw), []byte("{"))
 	if !ok {
 		return nil, false
 	}
-	if rest, ok = bytes.CutPrefix(skipSpace(rest), []byte(`"entityRefs"`)); !ok {
+	if rest = skipSpace(rest); len(rest) < len(member)+2 || rest[0] != '"' || string(rest[1:len(member)+1]) != member || rest[len(member)+1] != '"' {
 		return nil, false
 	}
+	rest = rest[len(member)+2:]
 	for _, c := range []byte(":[") {
 		if rest = skipSpace(rest); len(rest) == 0 || rest[0] != c {
 			return nil, false
 		}
 		rest = rest[1:]
 	}
-	// One text for all, of which the refs are parts.
+	// One text for all, of which the strings are parts.
 	text := string(rest)
 	at, ok := 0, utf8.ValidString(text)
-	refs = make([]string, 0, len(text)/32+1)
+	list = make([]string, 0, len(text)/32+1)
 	for ok {
 		at += spaces(text[at:])
 		if at == len(text) || text[at] != '"' {
@@ -42,7 +44,7 @@ func plainRefs(raw []byte) (refs []string, ok bool) {
 		if at == len(text) {
 			return nil, false
 		}
-		refs = append(refs, text[begin:at])
+		list = append(list, text[begin:at])
 		at++
 		at += spaces(text[at:])
 		if at == len(text) {
@@ -58,7 +60,7 @@ func plainRefs(raw []byte) (refs []string, ok bool) {
 				return nil, false
 			}
 			at++
-			return refs, at+spaces(text[at:]) == len(text)
+			return list, at+spaces(text[at:]) == len(text)
 		}
 		return nil, false
 	}
