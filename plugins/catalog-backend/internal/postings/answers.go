@@ -25,9 +25,12 @@ type Hit struct {
 }
 
 // List returns what read.Reader.List does; false if it cannot.
-func (x *Index) List(q read.Request) ([]Hit, bool) {
+func (x *Index) List(q read.Request) ([]Hit, bool) { return x.AppendList(nil, q) }
+
+// AppendList is List that appends to dst.
+func (x *Index) AppendList(dst []Hit, q read.Request) ([]Hit, bool) {
 	if q.Limit <= 0 {
-		return nil, true
+		return dst, true
 	}
 	if q.KeepUnordered && q.After != nil {
 		return nil, false
@@ -37,10 +40,10 @@ func (x *Index) List(q read.Request) ([]Hit, bool) {
 	if slices.ContainsFunc(q.Order, func(o query.Order) bool { return x.hasItems(o.Field) }) {
 		return nil, false
 	}
-	if hits, ok := x.listHaving(q); ok {
+	if hits, ok := x.listHaving(dst, q); ok {
 		return hits, true
 	}
-	return x.list(q, x.matches(q)), true
+	return x.list(dst, q, x.matches(q)), true
 }
 
 // Page returns a list and how many entities there are, whatever the place and
@@ -56,17 +59,17 @@ func (x *Index) Page(q read.Request) (hits []Hit, total int, ok bool) {
 	}
 	found := x.matches(q)
 	if q.Limit > 0 {
-		hits = x.list(q, found)
+		hits = x.list(nil, q, found)
 	}
 	total, ok = x.count(q, found)
 	return hits, total, ok
 }
 
 // list cuts a page out of what a request found.
-func (x *Index) list(q read.Request, found result) []Hit {
+func (x *Index) list(dst []Hit, q read.Request, found result) []Hit {
 	s, known := x.specOf(q.Order, q.KeepUnordered)
 	if !known && !q.KeepUnordered || found.bitmap.IsEmpty() {
-		return nil
+		return dst
 	}
 	k := x.orders.get(s)
 	r := k.ranking(x)
@@ -78,7 +81,7 @@ func (x *Index) list(q read.Request, found result) []Hit {
 		from, to = x.behind(s, r, to, q)
 	}
 	ordinals := x.pick(k, r, found, from, to, q)
-	return x.hits(ordinals, x.firstOf(s, q.Order), q.Bare)
+	return x.hits(dst, ordinals, x.firstOf(s, q.Order), q.Bare)
 }
 
 // behind returns the part of the ranking that lies behind the place that a

@@ -262,7 +262,7 @@ func (x *Index) addGrams() {
 // ordered by: the terms that have it are visited in that order, until there
 // are enough. It gives up where entities have several values of the field: the
 // one with the text need not be the one that they are ordered by.
-func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([]Hit, bool) {
+func (x *Index) listInOrder(dst []Hit, q read.Request, s search, order spec, may result) ([]Hit, bool) {
 	if len(s.fields) != 1 || len(order.by) == 0 || order.by[0].field != s.fields[0] || q.Before {
 		return nil, false
 	}
@@ -326,7 +326,7 @@ func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([
 	}
 	flush()
 	found = found[min(q.Offset, len(found)):min(wanted, len(found))]
-	return x.hits(found, first, q.Bare), true
+	return x.hits(dst, found, first, q.Bare), true
 }
 
 // isBefore reports whether all values of a block come before a value.
@@ -344,7 +344,7 @@ const maxTried = 2000
 // listHaving lists entities that have a text without searching all texts: most
 // texts that people type are frequent, and they want a few entities only. It
 // gives up where the text is rare.
-func (x *Index) listHaving(q read.Request) ([]Hit, bool) {
+func (x *Index) listHaving(dst []Hit, q read.Request) ([]Hit, bool) {
 	if q.FullText.Term == "" || q.Before || q.Offset+q.Limit > maxTried/4 {
 		return nil, false
 	}
@@ -357,7 +357,7 @@ func (x *Index) listHaving(q read.Request) ([]Hit, bool) {
 	if !known && !q.KeepUnordered {
 		return nil, false
 	}
-	if hits, ok := x.listInOrder(q, s, order, may); ok {
+	if hits, ok := x.listInOrder(dst, q, s, order, may); ok {
 		return hits, true
 	}
 	r := x.ranking(order)
@@ -389,7 +389,7 @@ func (x *Index) listHaving(q read.Request) ([]Hit, bool) {
 			}
 		}
 	}
-	return x.hits(found[min(q.Offset, len(found)):], x.firstOf(order, q.Order), q.Bare), true
+	return x.hits(dst, found[min(q.Offset, len(found)):], x.firstOf(order, q.Order), q.Bare), true
 }
 
 // entityHas reports whether an entity has a text.
@@ -417,13 +417,14 @@ func (x *Index) firstOf(s spec, order []query.Order) *by {
 
 // hits describes entities. Of bare ones, the places of the first and of the
 // last two are told only.
-func (x *Index) hits(ordinals []uint32, first *by, bare bool) []Hit {
-	hits := make([]Hit, len(ordinals))
+func (x *Index) hits(dst []Hit, ordinals []uint32, first *by, bare bool) []Hit {
+	dst = slices.Grow(dst, len(ordinals))
 	for i, ordinal := range ordinals {
-		hits[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Ordinal: ordinal}
+		h := Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Ordinal: ordinal}
 		if !bare || i == 0 || i >= len(ordinals)-2 {
-			hits[i].Ref, hits[i].Value, hits[i].HasValue = x.describe(ordinal, first)
+			h.Ref, h.Value, h.HasValue = x.describe(ordinal, first)
 		}
+		dst = append(dst, h)
 	}
-	return hits
+	return dst
 }

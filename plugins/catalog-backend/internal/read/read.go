@@ -57,6 +57,8 @@ type Request struct {
 	Bare bool
 	// Once says that the entities are not likely to be asked for again soon.
 	Once bool
+	// Into is where the items may be put; nil makes room for them.
+	Into []Item
 }
 
 // Item is an entity of a list.
@@ -145,7 +147,7 @@ func (r *Reader) list(ctx context.Context, db querier, q Request, keys map[strin
 	if q.Offset > 0 {
 		s.Write(" OFFSET ", sqltext.ID(int64(q.Offset)))
 	}
-	var items []Item
+	items := q.Into[:0]
 	err := s.each(ctx, db, func(rows *sql.Rows) error {
 		var it Item
 		var value sql.NullString
