@@ -92,15 +92,16 @@ type position struct {
 // clause returns where the package says its name, for findings that concern
 // the package as a whole.
 func (p *pkg) clause() (position, error) {
-	for _, name := range slices.Concat(p.GoFiles, p.CgoFiles, p.IgnoredGoFiles) {
-		set := token.NewFileSet()
-		f, err := parser.ParseFile(set, filepath.Join(p.Dir, name), nil, parser.PackageClauseOnly)
-		if err != nil {
-			return position{}, err
-		}
-		return position{p.file(name), set.Position(f.Package).Line}, nil
+	files := slices.Concat(p.GoFiles, p.CgoFiles, p.IgnoredGoFiles)
+	if len(files) == 0 {
+		return position{file: p.file("")}, nil
 	}
-	return position{file: p.file("")}, nil
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, filepath.Join(p.Dir, files[0]), nil, parser.PackageClauseOnly)
+	if err != nil {
+		return position{}, err
+	}
+	return position{p.file(files[0]), set.Position(f.Package).Line}, nil
 }
 
 // importing returns where the package imports a path.

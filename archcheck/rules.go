@@ -2,6 +2,7 @@ package archcheck
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -90,8 +91,8 @@ func (f family) hidden() bool { return f.kind == implementation || f.kind == ext
 // name of the architecture counts.
 func familyOf(path string) family {
 	parts := strings.Split(path, "/")
-	for i := len(parts) - 1; i >= 0; i-- {
-		if f := familyOfFolder(parts[i]); f.kind != other {
+	for i, name := range slices.Backward(parts) {
+		if f := familyOfFolder(name); f.kind != other {
 			f.path = strings.Join(parts[:i+1], "/")
 			return f
 		}

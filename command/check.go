@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/configschema"
+	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/defaults/rootconfig"
 )
 
@@ -46,7 +48,7 @@ func (c *checkCommand) Run(ctx context.Context, a *App) error {
 		}
 	} else {
 		report := rootconfig.Check(root, schema)
-		for _, e := range flatten(report.Err()) {
+		for _, e := range withoutDoubles(flatten(report.Err()), flatten(checkInstalled(root, b))) {
 			problem(e.Error())
 		}
 		for _, u := range report.Unknown {
@@ -86,6 +88,33 @@ func wiringProblem(p backend.Problem) string {
 		text += "\n           remedy: " + r
 	}
 	return text
+}
+
+// checkInstalled finds the mistakes that plugins and modules know of, and
+// schemas do not.
+func checkInstalled(root core.Config, b *backend.Backend) error {
+	var errs []error
+	for _, a := range b.Instance().Annotations(core.ConfigCheckAnnotation) {
+		if check, ok := a.Value.(func(core.Config) error); ok {
+			errs = append(errs, check(root))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// withoutDoubles joins two lists of mistakes: what is wrong with a value by
+// its schema is not told again in other words.
+func withoutDoubles(bySchema, others []error) []error {
+	told := map[core.Position]bool{}
+	for _, e := range bySchema {
+		if wrong := (*core.ConfigError)(nil); errors.As(e, &wrong) {
+			told[wrong.Position] = true
+		}
+	}
+	return append(bySchema, slices.DeleteFunc(others, func(e error) bool {
+		wrong := (*core.ConfigError)(nil)
+		return errors.As(e, &wrong) && told[wrong.Position]
+	})...)
 }
 
 // flatten returns the errors that err joins; none for nil.

@@ -85,6 +85,7 @@ type cli struct {
 	Check      checkCommand      `cmd:"" help:"Check configuration and wiring without starting anything."`
 	Graph      graphCommand      `cmd:"" help:"Print the wiring: plugins, modules, services and extension points."`
 	Config     configCommand     `cmd:"" help:"Print the configuration, its documentation or its schema."`
+	Permission permissionCommand `cmd:"" help:"Tell why a user may do something, or may not."`
 	New        newCommand        `cmd:"" help:"Write a project, plugin, module or service to start from."`
 	Archcheck  archcheckCommand  `cmd:"" help:"Check the architecture of a repository: names of packages, imports, goroutines."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

@@ -144,3 +144,14 @@ func ConfigSchema(schema string) backend.FeatureOption {
 	}
 	return backend.WithAnnotation(ConfigSchemaAnnotation, json.RawMessage(schema))
 }
+
+// ConfigCheckAnnotation is the key under which plugins and modules publish
+// what finds mistakes in their configuration; see [ConfigCheck].
+const ConfigCheckAnnotation = "core.configCheck"
+
+// ConfigCheck publishes a function that finds mistakes which a schema cannot
+// describe, for the command that checks a configuration without starting
+// anything. The error unwraps to a *[ConfigError] for each mistake.
+func ConfigCheck(check func(Config) error) backend.FeatureOption {
+	return backend.WithAnnotation(ConfigCheckAnnotation, check)
+}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -62,7 +63,7 @@ func (l *lazy) known() (store Store, err error, done bool) {
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
-		return nil, fmt.Errorf("the cache is closed"), true
+		return nil, errors.New("the cache is closed"), true
 	case l.store != nil:
 		return l.store, nil, true
 	case l.failed != nil && l.now().Before(l.retryAfter):

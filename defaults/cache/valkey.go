@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,7 +69,7 @@ func clientOption(options ValkeyOptions) (valkey.ClientOption, error) {
 		parsed, err := valkey.ParseURL(u)
 		if err != nil {
 			// The error of the parser may repeat the URL, and with it the password.
-			return option, fmt.Errorf("the connection must be a URL such as redis://user:password@host:6379")
+			return option, errors.New("the connection must be a URL such as redis://user:password@host:6379")
 		}
 		if i == 0 {
 			option = parsed

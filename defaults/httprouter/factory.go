@@ -39,7 +39,7 @@ func NewFactory(opts ...Option) backend.ServiceFactory {
 		plugin, lifecycle := core.PluginMetadata.From(env), core.Lifecycle.From(env)
 		instance, root := core.InstanceMetadata.From(env), core.RootHTTPRouter.From(env)
 		auth, httpAuth := core.Auth.From(env), core.HTTPAuth.From(env)
-		telemetry := core.Telemetry.Optional(env)
+		telemetry, auditor := core.Telemetry.Optional(env), core.Auditor.Optional(env)
 		return func(context.Context) (core.Router, error) {
 			d := Dependencies{
 				Plugin: plugin().ID(), Config: config(), Log: log(), Lifecycle: lifecycle(),
@@ -47,6 +47,9 @@ func NewFactory(opts ...Option) backend.ServiceFactory {
 			}
 			if providers, ok := telemetry(); ok {
 				d.Telemetry = &providers
+			}
+			if a, ok := auditor(); ok {
+				d.Auditor = a
 			}
 			r, err := New(d, opts...)
 			if err != nil {

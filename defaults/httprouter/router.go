@@ -31,6 +31,8 @@ type Dependencies struct {
 	Instance  backend.Instance
 	Auth      core.AuthService
 	HTTPAuth  core.HTTPAuthService
+	// Auditor, if not nil, records who gets a cookie.
+	Auditor core.AuditorService
 	// Telemetry, if not nil, measures and traces the requests.
 	Telemetry *core.TelemetryProviders
 }
@@ -264,12 +266,28 @@ func (r *Router) admit(w http.ResponseWriter, req *http.Request, path string) er
 	if builtIn(path, cookiePath) {
 		switch req.Method {
 		case http.MethodGet, http.MethodHead:
-			return r.setCookie(w, req)
+			return r.audited("cookie-issue", w, req, r.setCookie)
 		case http.MethodDelete:
-			return r.clearCookie(w, req)
+			return r.audited("cookie-clear", w, req, r.clearCookie)
 		}
 	}
 	(*r.chain.Load()).ServeHTTP(w, req)
+	return nil
+}
+
+// audited records a request for the cookie, which carries a token, and how it
+// ended.
+func (r *Router) audited(event string, w http.ResponseWriter, req *http.Request, serve func(http.ResponseWriter, *http.Request) error) error {
+	if r.Auditor == nil {
+		return serve(w, req)
+	}
+	record := r.Auditor.Begin(req.Context(), core.AuditEvent{ID: event, Severity: core.SeverityLow, Request: req})
+	err := serve(w, req)
+	if err != nil {
+		record.Fail(req.Context(), err, nil)
+		return err
+	}
+	record.Success(req.Context(), nil)
 	return nil
 }
 

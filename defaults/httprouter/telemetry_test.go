@@ -55,7 +55,7 @@ func TestRequestsAreMeasured(t *testing.T) {
 					route, _ := p.Attributes.Value("http.route")
 					status, _ := p.Attributes.Value("http.response.status_code")
 					plugin, _ := p.Attributes.Value("backstage.plugin.id")
-					counts[plugin.AsString()+" "+route.AsString()+" "+status.Emit()] += p.Count
+					counts[plugin.AsString()+" "+route.AsString()+" "+status.String()] += p.Count
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -98,9 +99,7 @@ func hasNext(h http.Header) bool {
 // was not read whole.
 func EachPage[T any](ctx context.Context, a *API, r Read, maxPages int, visit func(*T) error) error {
 	q := url.Values{}
-	for k, v := range r.Query {
-		q[k] = v
-	}
+	maps.Copy(q, r.Query)
 	r.Query = q
 	for page := 1; ; page++ {
 		if page > maxPages {

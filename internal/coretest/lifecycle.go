@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -92,8 +93,8 @@ func (l *Lifecycle) Stop(ctx context.Context) error {
 	hooks := l.onStop
 	l.mu.Unlock()
 	var errs []error
-	for i := len(hooks) - 1; i >= 0; i-- {
-		errs = append(errs, hooks[i](ctx))
+	for _, hook := range slices.Backward(hooks) {
+		errs = append(errs, hook(ctx))
 	}
 	return errors.Join(errs...)
 }

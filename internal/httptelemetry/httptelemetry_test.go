@@ -57,7 +57,7 @@ func (f fixture) durations(t *testing.T, name string) []string {
 				var parts []string
 				for _, a := range point.Attributes.ToSlice() {
 					if a.Key != "server.address" {
-						parts = append(parts, string(a.Key)+"="+a.Value.Emit())
+						parts = append(parts, string(a.Key)+"="+a.Value.String())
 					}
 				}
 				lines = append(lines, strings.Join(parts, " "))

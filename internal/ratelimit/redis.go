@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +17,7 @@ func DialRedis(ctx context.Context, url string) (*Redis, error) {
 	opts, err := valkey.ParseURL(url)
 	if err != nil {
 		// The text of err may repeat the password.
-		return nil, fmt.Errorf("the URL of the Redis server is malformed")
+		return nil, errors.New("the URL of the Redis server is malformed")
 	}
 	opts.DisableCache = true
 	client, err := valkey.NewClient(opts)

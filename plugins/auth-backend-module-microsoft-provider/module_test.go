@@ -51,7 +51,7 @@ func accessToken(scope, id string) string {
 		claims["aud"] = "api://other"
 	}
 	var granted []string
-	for _, s := range strings.Fields(scope) {
+	for s := range strings.FieldsSeq(scope) {
 		switch strings.ToLower(s) {
 		case "user.read":
 			granted = append(granted, "User.Read")

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/url"
 	"time"
 
@@ -42,9 +43,7 @@ func (s *server) AuthorizeURL(ctx context.Context, r oauth.AuthorizeRequest) (st
 	}
 	client := *m.client
 	client.Params = url.Values{"nonce": {r.Secrets.Nonce}}
-	for name, values := range m.client.Params {
-		client.Params[name] = values
-	}
+	maps.Copy(client.Params, m.client.Params)
 	return client.AuthorizeURL(r), nil
 }
 

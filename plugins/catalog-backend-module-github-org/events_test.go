@@ -2,6 +2,7 @@ package catalogmodulegithuborg_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -22,9 +23,7 @@ func publish(t *testing.T, c *providertest.Catalog, topic string, body map[strin
 
 func about(gh *fakegithub.Server, action, org string, more map[string]any) map[string]any {
 	body := map[string]any{"action": action, "organization": map[string]any{"login": org}, "sender": map[string]any{"login": "x", "html_url": gh.URL + "/x"}}
-	for k, v := range more {
-		body[k] = v
-	}
+	maps.Copy(body, more)
 	return body
 }
 

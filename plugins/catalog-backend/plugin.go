@@ -41,7 +41,7 @@ import (
 // Plugin is the catalog.
 var Plugin = backend.NewPlugin("catalog", declare,
 	backend.WithDescription("Software catalog: ingests, processes and serves entities"),
-	core.ConfigSchema(configSchema),
+	core.ConfigSchema(configSchema), core.AsksForPermissions(permissions.All()...),
 )
 
 func declare(env *backend.PluginEnv) backend.InitFunc {

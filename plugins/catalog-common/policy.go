@@ -126,7 +126,7 @@ func RootFieldsPolicy(e Entity) error {
 // custom leaves unset are the default ones.
 func FieldFormatPolicy(custom Validators) Policy {
 	v := DefaultValidators().With(custom)
-	return func(e Entity) error { return v.check(e) }
+	return v.check
 }
 
 func (v *Validators) check(e Entity) error {

@@ -63,38 +63,6 @@ func (n *named) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// explanation is the answer.
-type explanation struct {
-	User                string          `json:"user"`
-	OwnershipEntityRefs []string        `json:"ownershipEntityRefs"`
-	Roles               []string        `json:"roles"`
-	Permission          core.Permission `json:"permission"`
-	ResourceRef         string          `json:"resourceRef,omitempty"`
-	// ResourceExists says whether there is such a resource, if one was named
-	// and conditions decide. One that is not there is denied.
-	ResourceExists *bool `json:"resourceExists,omitempty"`
-	// Result is the decision, for the resource if one was named.
-	Result core.AuthorizeResult `json:"result"`
-	// Conditions are those of a conditional decision.
-	Conditions *core.PermissionCriteria `json:"conditions,omitempty"`
-	// Rules are those of the roles that speak of the permission.
-	Rules []explainedRule `json:"rules"`
-	// Default is what is decided where no rule speaks; it is absent where one
-	// does.
-	Default core.AuthorizeResult `json:"default,omitempty"`
-	// Shadow says that the policy is not followed.
-	Shadow bool `json:"shadow,omitempty"`
-}
-
-type explainedRule struct {
-	Role       string                   `json:"role"`
-	Position   string                   `json:"position"`
-	Effect     core.AuthorizeResult     `json:"effect"`
-	Conditions *core.PermissionCriteria `json:"conditions,omitempty"`
-	// Holds says whether the resource that was named meets the conditions.
-	Holds *bool `json:"holds,omitempty"`
-}
-
 func (e *explainer) explain(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	who, err := e.httpAuth.Credentials(r, core.Allow{User: true, Service: true})
@@ -123,32 +91,78 @@ func (e *explainer) explain(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (e *explainer) answer(ctx context.Context, who core.Credentials, q question) (explanation, error) {
+func (e *explainer) answer(ctx context.Context, who core.Credentials, q question) (core.PolicyExplanation, error) {
 	permission, err := e.permission(ctx, q.Permission)
 	if err != nil {
-		return explanation{}, err
+		return core.PolicyExplanation{}, err
 	}
 	subject, err := e.subject(ctx, who, q)
 	if err != nil {
-		return explanation{}, err
+		return core.PolicyExplanation{}, err
 	}
-	set := e.policy.set.Load()
-	outcome := set.Evaluate(permission, subject)
-	out := explanation{
-		User: subject.User, OwnershipEntityRefs: append([]string{}, subject.Owns...), Roles: append([]string{}, outcome.Roles...),
-		Permission: permission, ResourceRef: q.ResourceRef, Result: outcome.Decision.Result, Conditions: outcome.Decision.Conditions,
-		Rules: []explainedRule{}, Shadow: e.policy.shadow,
+	out, decision := explained(e.policy.set.Load(), permission, subject)
+	out.ResourceRef, out.Shadow = q.ResourceRef, e.policy.shadow
+	if broken := e.policy.broken.Load(); broken != nil {
+		out.Broken = (*broken).Error()
+	}
+	if decision.Result == core.Conditional && q.ResourceRef != "" {
+		err = e.apply(ctx, decision, &out)
+	}
+	return out, err
+}
+
+// explained tells what led to the decision.
+func explained(set *rules.Set, p core.Permission, who *rules.Subject) (core.PolicyExplanation, core.Decision) {
+	outcome := set.Evaluate(p, who)
+	out := core.PolicyExplanation{
+		User: who.User, OwnershipEntityRefs: append([]string{}, who.Owns...), Roles: append([]string{}, outcome.Roles...),
+		Permission: p, Result: outcome.Decision.Result, Conditions: outcome.Decision.Conditions, Rules: []core.ExplainedRule{},
 	}
 	if outcome.Defaulted {
 		out.Default = set.Default
 	}
 	for _, m := range outcome.Matches {
-		out.Rules = append(out.Rules, explainedRule{Role: m.Role, Position: m.Rule.Position.String(), Effect: m.Rule.Effect, Conditions: m.Conditions})
+		out.Rules = append(out.Rules, core.ExplainedRule{Role: m.Role, Position: m.Rule.Position.String(), Effect: m.Rule.Effect, Conditions: m.Conditions})
 	}
-	if outcome.Decision.Result == core.Conditional && q.ResourceRef != "" {
-		err = e.apply(ctx, outcome.Decision, &out)
+	return out, outcome.Decision
+}
+
+// ofUser completes the ref of a user.
+var ofUser = catalogcommon.RefDefaults{Kind: "user", Namespace: "default"}
+
+// explainConfigured explains with the policy of a configuration.
+func explainConfigured(config core.Config, q core.PolicyQuestion) (core.PolicyExplanation, bool, error) {
+	if !config.Has(key) {
+		return core.PolicyExplanation{}, false, nil
 	}
-	return out, err
+	set, err := rules.Parse(config.Sub(key))
+	if err != nil {
+		return core.PolicyExplanation{}, true, err
+	}
+	user, err := catalogcommon.ParseRef(q.User, ofUser)
+	if err != nil {
+		return core.PolicyExplanation{}, true, fmt.Errorf("user: %w", err)
+	}
+	who := &rules.Subject{User: user.String(), Owns: []string{user.String()}}
+	for _, text := range q.OwnershipEntityRefs {
+		ref, err := catalogcommon.ParseRef(text, catalogcommon.RefDefaults{Kind: "group", Namespace: "default"})
+		if err != nil {
+			return core.PolicyExplanation{}, true, fmt.Errorf("group: %w", err)
+		}
+		who.Owns = append(who.Owns, ref.String())
+	}
+	out, _ := explained(set, q.Permission, who)
+	out.Shadow, err = config.BoolOr(key+".shadow", false)
+	return out, true, err
+}
+
+// checkConfigured finds the mistakes in the policy of a configuration.
+func checkConfigured(config core.Config) error {
+	if !config.Has(key) {
+		return nil
+	}
+	_, err := rules.Parse(config.Sub(key))
+	return err
 }
 
 // permission finds what the name means.
@@ -184,7 +198,7 @@ func (e *explainer) subject(ctx context.Context, who core.Credentials, q questio
 		}
 		return &rules.Subject{User: info.UserEntityRef, Owns: info.OwnershipEntityRefs}, nil
 	}
-	ref, err := catalogcommon.ParseRef(q.User, catalogcommon.RefDefaults{Kind: "user", Namespace: "default"})
+	ref, err := catalogcommon.ParseRef(q.User, ofUser)
 	if err != nil {
 		return nil, apierr.Input("user: %s", err.Error())
 	}
@@ -206,7 +220,7 @@ func (e *explainer) subject(ctx context.Context, who core.Credentials, q questio
 }
 
 // apply finds out what the conditions are for the resource that was named.
-func (e *explainer) apply(ctx context.Context, d core.Decision, out *explanation) error {
+func (e *explainer) apply(ctx context.Context, d core.Decision, out *core.PolicyExplanation) error {
 	type item struct {
 		ID           string                   `json:"id"`
 		ResourceRef  string                   `json:"resourceRef"`

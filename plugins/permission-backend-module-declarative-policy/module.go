@@ -36,6 +36,8 @@ import (
 	"reflect"
 	"sync/atomic"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
@@ -51,7 +53,8 @@ const key = "permission.policy"
 
 // Module brings the policy.
 var Module = backend.NewModule("permission", "declarative-policy", declare,
-	backend.WithDescription("Decides with the roles and rules of the configuration"), core.ConfigSchema(configSchema))
+	backend.WithDescription("Decides with the roles and rules of the configuration"), core.ConfigSchema(configSchema),
+	core.ConfigCheck(checkConfigured), core.ExplainsPolicy(explainConfigured), core.AsksForPermissions(PermissionExplain))
 
 func declare(env *backend.ModuleEnv) backend.InitFunc {
 	var (
@@ -67,6 +70,7 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 		plugins     = core.PluginClient.From(env)
 		auditor     = core.Auditor.From(env)
 		catalog     = catalognode.Catalog.From(env)
+		meter       = core.Metrics.From(env)
 	)
 	return func(ctx context.Context) error {
 		if !config().Has(key) {
@@ -87,6 +91,9 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 			err = policies().SetPolicy(p)
 		}
 		if err != nil {
+			return err
+		}
+		if err := p.measure(meter()); err != nil {
 			return err
 		}
 		p.inform(ctx, "the permission policy was read", set)
@@ -116,6 +123,9 @@ type policy struct {
 	log    *slog.Logger
 	shadow bool
 	set    atomic.Pointer[rules.Set]
+	// broken is what is wrong with the policy of the configuration, where set
+	// is an older one.
+	broken atomic.Pointer[error]
 	// raw is what was read last, to tell changes of it from others. Only
 	// reload uses it, which is called by one goroutine at a time.
 	raw any
@@ -149,9 +159,11 @@ func (p *policy) reload() {
 		return
 	}
 	if err != nil {
+		p.broken.Store(&err)
 		p.log.ErrorContext(ctx, "the permission policy was edited and is broken: the last good one stays", "error", err)
 		return
 	}
+	p.broken.Store(nil)
 	if shadow, err := p.config.BoolOr(key+".shadow", false); err == nil && shadow != p.shadow {
 		p.log.WarnContext(ctx, "a change of permission.policy.shadow takes effect when the backend is started again", "position", p.config.Position(key+".shadow").String())
 	}
@@ -161,6 +173,21 @@ func (p *policy) reload() {
 	case p.changed <- struct{}{}:
 	default: // somebody is told already
 	}
+}
+
+// measure lets a broken policy be noticed by those who do not read the log:
+// the backend would not start with it.
+func (p *policy) measure(meter metric.Meter) error {
+	_, err := meter.Int64ObservableGauge("permission.policy.broken", metric.WithDescription("1 while the policy of the configuration is broken and an older one is in effect"),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			if p.broken.Load() != nil {
+				o.Observe(1)
+			} else {
+				o.Observe(0)
+			}
+			return nil
+		}))
+	return err
 }
 
 func (p *policy) inform(ctx context.Context, message string, set *rules.Set) {

@@ -64,7 +64,7 @@ func (h *handler) audited(ctx context.Context, who core.Credentials, items []ite
 		record.Fail(ctx, err, nil)
 		return nil, err
 	}
-	record.Success(ctx, map[string]any{"decisions": summary(items, answer)})
+	record.Success(ctx, summary(items, answer))
 	return answer, nil
 }
 
@@ -139,29 +139,45 @@ func (h *handler) user(ctx context.Context, who core.Credentials) (*permissionno
 	return &permissionnode.User{Credentials: who, Info: info}, nil
 }
 
-// auditedMost bounds the permissions that an audit event names.
+// auditedMost bounds the permissions that an audit event names, and the
+// resources.
 const auditedMost = 100
 
-// summary counts the results by permission.
-func summary(items []item, answer []answerItem) map[string]map[core.AuthorizeResult]int {
-	out := map[string]map[core.AuthorizeResult]int{}
+// summary is what an audit event tells of the decisions: how many of which
+// kind there were by permission, and which resources were denied.
+func summary(items []item, answer []answerItem) map[string]any {
+	counts, denied, left := map[string]map[core.AuthorizeResult]int{}, map[string][]string{}, auditedMost
+	count := func(permission, ref string, r core.AuthorizeResult) {
+		counts[permission][r]++
+		if r == core.Denied && ref != "" && left > 0 {
+			denied[permission], left = append(denied[permission], ref), left-1
+		}
+	}
 	for n, i := range items {
-		counts := out[i.permission.Name]
-		if counts == nil {
-			if len(out) == auditedMost {
+		name := i.permission.Name
+		if counts[name] == nil {
+			if len(counts) == auditedMost {
 				continue
 			}
-			counts = map[core.AuthorizeResult]int{}
-			out[i.permission.Name] = counts
+			counts[name] = map[core.AuthorizeResult]int{}
 		}
 		switch r := answer[n].Result.(type) {
 		case core.AuthorizeResult:
-			counts[r]++
+			if len(i.refs.list) == 0 {
+				count(name, "", r)
+			}
+			for _, ref := range i.refs.list {
+				count(name, ref, r)
+			}
 		case []core.AuthorizeResult:
-			for _, one := range r {
-				counts[one]++
+			for k, one := range r {
+				count(name, i.refs.list[k], one)
 			}
 		}
+	}
+	out := map[string]any{"decisions": counts}
+	if len(denied) > 0 {
+		out["denied"] = denied
 	}
 	return out
 }

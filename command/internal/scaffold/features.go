@@ -124,10 +124,7 @@ func addFeature(text []byte, add feature) ([]byte, error) {
 	} else if taken(f, add.pkg) {
 		return nil, fmt.Errorf("the name %s is taken in the file", add.pkg)
 	} else {
-		at, line, err := importPlace(f, add)
-		if err != nil {
-			return nil, err
-		}
+		at, line := importPlace(f, add)
 		edits = append(edits, edit{offset(at), line})
 	}
 	lit := listIn(f)
@@ -185,17 +182,17 @@ func taken(f *ast.File, name string) bool {
 }
 
 // importPlace returns where to write an import, and what.
-func importPlace(f *ast.File, add feature) (token.Pos, string, error) {
+func importPlace(f *ast.File, add feature) (token.Pos, string) {
 	line := fmt.Sprintf("%s %q\n", add.pkg, add.path)
-	for i := len(f.Decls) - 1; i >= 0; i-- {
-		if decl, ok := f.Decls[i].(*ast.GenDecl); ok && decl.Tok == token.IMPORT {
+	for _, d := range slices.Backward(f.Decls) {
+		if decl, ok := d.(*ast.GenDecl); ok && decl.Tok == token.IMPORT {
 			if decl.Rparen.IsValid() {
-				return decl.Rparen, line, nil
+				return decl.Rparen, line
 			}
-			return decl.End(), "\nimport " + line, nil
+			return decl.End(), "\nimport " + line
 		}
 	}
-	return f.Name.End(), "\n\nimport " + line, nil
+	return f.Name.End(), "\n\nimport " + line
 }
 
 // edit inserts text.

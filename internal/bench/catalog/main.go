@@ -101,15 +101,15 @@ type options struct {
 	measure  []string
 	only     string
 
-	url, token, control, pid                         string
-	beside, besideToken, besideControl, besidePID    string
-	names                                            string
-	rounds                                           int
-	round, ingestLimit, limit, hold, besideLongRound time.Duration
-	connections                                      []int
-	profile, log                                     string
-	index, bare                                      bool
-	cache                                            string
+	url, token, control, pid                      string
+	beside, besideToken, besideControl, besidePID string
+	names                                         string
+	rounds                                        int
+	round, ingestLimit, limit, hold               time.Duration
+	connections                                   []int
+	profile, log                                  string
+	index, bare                                   bool
+	cache                                         string
 }
 
 var measures = []string{"ingest", "battery", "queries", "stream"}

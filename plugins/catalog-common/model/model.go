@@ -21,6 +21,7 @@
 package model
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/flytower/flytower/internal/jsonvalue"
@@ -186,14 +187,11 @@ type ValidationError struct {
 }
 
 func (e *ValidationError) Error() string {
-	text := "Validation of " + e.Kind + " entity failed: "
+	issues := make([]string, len(e.Issues))
 	for i, issue := range e.Issues {
-		if i > 0 {
-			text += "; "
-		}
-		text += issue.Error()
+		issues[i] = issue.Error()
 	}
-	return text
+	return "Validation of " + e.Kind + " entity failed: " + strings.Join(issues, "; ")
 }
 
 // ErrorName returns the name of the error in serialised form.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
@@ -88,15 +87,14 @@ func (h *Handler) conditionPredicate(c *core.PermissionCriteria, depth int) (que
 		p, err := h.conditionPredicate(c.Not, depth+1)
 		return query.Not{Predicate: p}, err
 	}
-	p, known, err := rulePredicate(c.Rule, c.Params)
-	if known || err != nil {
-		return p, err
-	}
-	// A module added the rule.
 	q, err := h.Rules.Query(c.Rule, c.ResourceType, c.Params)
 	if err != nil {
 		return nil, apierr.Forward(err, "restricting a list by the conditions of the policy")
 	}
+	if p, ready := q.(query.Predicate); ready {
+		return p, nil
+	}
+	// A rule that a module added says it in the language of clients.
 	text, err := json.Marshal(q)
 	if err != nil {
 		return nil, fmt.Errorf("the query of permission rule %s: %w", c.Rule, err)
@@ -105,75 +103,12 @@ func (h *Handler) conditionPredicate(c *core.PermissionCriteria, depth int) (que
 	if err := json.Unmarshal(text, &v); err != nil {
 		return nil, fmt.Errorf("the query of permission rule %s: %w", c.Rule, err)
 	}
-	if p, err = query.Parse(v); err != nil {
+	p, err := query.Parse(v)
+	if err != nil {
 		return nil, apierr.Wrap(apierr.KindError, err, "the query of permission rule "+c.Rule+" is no predicate of the catalog")
 	}
 	return p, nil
 }
-
-// rulePredicate translates the rules that the catalog has itself.
-func rulePredicate(rule string, raw json.RawMessage) (p query.Predicate, known bool, err error) {
-	var params struct {
-		Annotation, Label, Key string
-		Value                  *string
-		Kinds, Claims          []string
-	}
-	plain := false
-	switch rule {
-	case ruleIsEntityKind:
-		params.Kinds, plain = plainStrings(raw, "kinds")
-	case ruleIsEntityOwner:
-		params.Claims, plain = plainStrings(raw, "claims")
-	}
-	if len(raw) > 0 && !plain {
-		if err := json.Unmarshal(raw, &params); err != nil {
-			return nil, true, apierr.Input("Parameters to rule are invalid: %s", err.Error())
-		}
-	}
-	field := func(prefix, key string) query.Predicate {
-		key = strings.ToLower(prefix + key)
-		if params.Value == nil {
-			return query.Exists{Key: key}
-		}
-		return query.In{Key: key, Values: []string{strings.ToLower(*params.Value)}}
-	}
-	in := func(key string, values []string) query.Predicate {
-		if len(values) == 0 {
-			return query.Any{}
-		}
-		lower := make([]string, len(values))
-		for i, v := range values {
-			lower[i] = strings.ToLower(v)
-		}
-		return query.In{Key: key, Values: lower}
-	}
-	switch rule {
-	case ruleHasAnnotation:
-		return field("metadata.annotations.", params.Annotation), true, nil
-	case ruleHasLabel:
-		return field("metadata.labels.", params.Label), true, nil
-	case ruleHasMetadata:
-		return field("metadata.", params.Key), true, nil
-	case ruleHasSpec:
-		return field("spec.", params.Key), true, nil
-	case ruleIsEntityKind:
-		return in("kind", params.Kinds), true, nil
-	case ruleIsEntityOwner:
-		return in("relations.ownedby", params.Claims), true, nil
-	default:
-		return nil, false, nil
-	}
-}
-
-// Names of the permission rules; policies use them.
-const (
-	ruleHasAnnotation = "HAS_ANNOTATION"
-	ruleHasLabel      = "HAS_LABEL"
-	ruleHasMetadata   = "HAS_METADATA"
-	ruleHasSpec       = "HAS_SPEC"
-	ruleIsEntityKind  = "IS_ENTITY_KIND"
-	ruleIsEntityOwner = "IS_ENTITY_OWNER"
-)
 
 // pathRef returns the ref that the path of r names.
 func pathRef(r *http.Request) catalogcommon.Ref {

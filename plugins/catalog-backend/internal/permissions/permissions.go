@@ -20,15 +20,19 @@ type Reader interface {
 	ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error)
 }
 
-// Register publishes permissions and rules.
-func Register(registry core.PermissionsRegistryService, reader Reader) error {
-	err := registry.AddPermissions(
+// All returns the permissions that the catalog asks for.
+func All() []core.Permission {
+	return []core.Permission{
 		catalognode.PermissionEntityRead, catalognode.PermissionEntityCreate, catalognode.PermissionEntityDelete,
 		catalognode.PermissionEntityRefresh, catalognode.PermissionEntityValidate,
 		catalognode.PermissionLocationRead, catalognode.PermissionLocationCreate, catalognode.PermissionLocationDelete, catalognode.PermissionLocationAnalyze,
 		catalognode.PermissionIngestionRead, catalognode.PermissionIngestionManage,
-	)
-	if err != nil {
+	}
+}
+
+// Register publishes permissions and rules.
+func Register(registry core.PermissionsRegistryService, reader Reader) error {
+	if err := registry.AddPermissions(All()...); err != nil {
 		return err
 	}
 	return registry.AddResourceType(core.ResourceType{
@@ -71,27 +75,35 @@ type params struct {
 func Rules() []core.PermissionRule {
 	return []core.PermissionRule{
 		rule("HAS_ANNOTATION", "Allow entities with the specified annotation", oneKey("annotation", "Name of the annotation to match on", "Value of the annotation to match on"),
-			func(e catalogcommon.Entity, p params) bool { return hasMember(e, "annotations", p.Annotation, p.Value) }),
+			func(e catalogcommon.Entity, p params) bool { return hasMember(e, "annotations", p.Annotation, p.Value) },
+			func(p params) query.Predicate { return field("metadata.annotations."+p.Annotation, p.Value) }),
 		rule("HAS_LABEL", "Allow entities with the specified label", oneKey("label", "Name of the label to match on", "Value of the label to match on"),
-			func(e catalogcommon.Entity, p params) bool { return hasMember(e, "labels", p.Label, p.Value) }),
+			func(e catalogcommon.Entity, p params) bool { return hasMember(e, "labels", p.Label, p.Value) },
+			func(p params) query.Predicate { return field("metadata.labels."+p.Label, p.Value) }),
 		rule("HAS_METADATA", "Allow entities with the specified metadata subfield", oneKey("key", "Property within the entities metadata to match on", "Value of the given property to match on"),
-			func(e catalogcommon.Entity, p params) bool { return hasRow(e, "metadata."+p.Key, p.Value) }),
+			func(e catalogcommon.Entity, p params) bool { return hasRow(e, "metadata."+p.Key, p.Value) },
+			func(p params) query.Predicate { return field("metadata."+p.Key, p.Value) }),
 		rule("HAS_SPEC", "Allow entities with the specified spec subfield", oneKey("key", "Property within the entities spec to match on", "Value of the given property to match on"),
-			func(e catalogcommon.Entity, p params) bool { return hasRow(e, "spec."+p.Key, p.Value) }),
+			func(e catalogcommon.Entity, p params) bool { return hasRow(e, "spec."+p.Key, p.Value) },
+			func(p params) query.Predicate { return field("spec."+p.Key, p.Value) }),
 		rule("IS_ENTITY_KIND", "Allow entities matching a specified kind", list("kinds", "List of kinds to match at least one of"),
 			func(e catalogcommon.Entity, p params) bool {
 				return slices.ContainsFunc(p.Kinds, func(k string) bool { return strings.EqualFold(k, e.Kind()) })
-			}),
+			},
+			func(p params) query.Predicate { return in("kind", p.Kinds) }),
 		rule("IS_ENTITY_OWNER", "Allow entities owned by a specified claim", list("claims", "List of claims to match at least one on within ownedBy"),
 			func(e catalogcommon.Entity, p params) bool {
 				return slices.ContainsFunc(e.Relations(), func(r catalogcommon.EntityRelation) bool {
 					return r.Type == catalogcommon.RelationOwnedBy && slices.Contains(p.Claims, r.TargetRef)
 				})
-			}),
+			},
+			func(p params) query.Predicate { return in("relations.ownedby", p.Claims) }),
 	}
 }
 
-func rule(name, description string, schema json.RawMessage, holds func(catalogcommon.Entity, params) bool) core.PermissionRule {
+// rule returns a rule that tells of an entity whether it holds, and as what
+// predicate it restricts lists: both must mean the same.
+func rule(name, description string, schema json.RawMessage, holds func(catalogcommon.Entity, params) bool, restricts func(params) query.Predicate) core.PermissionRule {
 	return core.PermissionRule{
 		Name: name, Description: description, ResourceType: catalognode.ResourceTypeEntity, ParamsSchema: schema,
 		Apply: func(resource any, raw json.RawMessage) (bool, error) {
@@ -102,7 +114,34 @@ func rule(name, description string, schema json.RawMessage, holds func(catalogco
 			e, ok := resource.(catalogcommon.Entity)
 			return ok && holds(e, p), nil
 		},
+		Query: func(raw json.RawMessage) (any, error) {
+			var p params
+			if err := json.Unmarshal(raw, &p); err != nil {
+				return nil, err
+			}
+			return restricts(p), nil
+		},
 	}
+}
+
+// field holds where the key is there, with the value if there is one.
+func field(key string, value *string) query.Predicate {
+	if value == nil {
+		return query.Exists{Key: strings.ToLower(key)}
+	}
+	return query.In{Key: strings.ToLower(key), Values: []string{strings.ToLower(*value)}}
+}
+
+// in holds where the key has one of the values.
+func in(key string, values []string) query.Predicate {
+	if len(values) == 0 {
+		return query.Any{}
+	}
+	lower := make([]string, len(values))
+	for i, v := range values {
+		lower[i] = strings.ToLower(v)
+	}
+	return query.In{Key: key, Values: lower}
 }
 
 const schemaHead = `{"type":"object","properties":`

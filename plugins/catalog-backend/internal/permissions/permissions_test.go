@@ -2,11 +2,14 @@ package permissions_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/flytower/flytower/core/jsonschema"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/permissions"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	"github.com/flytower/flytower/plugins/catalog-common/entitysearch"
 )
 
 func TestRules(t *testing.T) {
@@ -56,7 +59,31 @@ func TestRules(t *testing.T) {
 				if err != nil || got != c.want {
 					t.Errorf("Apply = %v, %v; want %v", got, err, c.want)
 				}
+				q, err := rule.Query(json.RawMessage(c.params))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := holds(t, q, e); got != c.want {
+					t.Errorf("as a predicate of lists, %+v: %v, want %v", q, got, c.want)
+				}
 			}
 		})
+	}
+}
+
+// holds evaluates what a rule restricts lists by, as the database does.
+func holds(t *testing.T, predicate any, e catalogcommon.Entity) bool {
+	t.Helper()
+	rows, _ := entitysearch.Rows(e)
+	switch p := predicate.(type) {
+	case query.Any:
+		return slices.ContainsFunc(p, func(inner query.Predicate) bool { return holds(t, inner, e) })
+	case query.Exists:
+		return slices.ContainsFunc(rows, func(r entitysearch.Row) bool { return r.Key == p.Key })
+	case query.In:
+		return slices.ContainsFunc(rows, func(r entitysearch.Row) bool { return r.Key == p.Key && slices.Contains(p.Values, r.Value) })
+	default:
+		t.Fatalf("a predicate of type %T", predicate)
+		return false
 	}
 }
