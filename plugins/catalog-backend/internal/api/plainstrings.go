@@ -6,9 +6,8 @@ import (
 )
 
 // plainStrings reads an object of the form {"member":["…","…"]}, which is what
-// clients send to ask by refs, and what most conditions of policies have for
-// parameters, without building a tree of it. It returns false for anything
-// else, also for what is malformed.
+// clients send to ask by refs, without building a tree of it. It returns false
+// for anything else, also for what is malformed.
 func plainStrings(raw []byte, member string) (list []string, ok bool) {
 	rest, ok := bytes.CutPrefix(skipSpace(raw), []byte("{"))
 	if !ok {
