@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"sync"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
 )
@@ -28,6 +29,9 @@ type feed struct {
 	left int
 	// spare has room for the next page.
 	spare []read.Item
+	// reading is done when page is the one that ahead was to read.
+	reading sync.WaitGroup
+	page    fetched
 	// byOffset goes from page to page by numbers and not by places, which lists
 	// that keep entities without a value need.
 	byOffset bool
@@ -68,21 +72,17 @@ type fetched struct {
 	panicked any
 }
 
-// ahead reads the next page while the caller writes one. The caller receives it
+// ahead reads the next page while the caller writes one, who waits for reading
 // before it touches the feed again, and before it returns.
-func (f *feed) ahead(ctx context.Context) <-chan fetched {
-	out := make(chan fetched, 1)
-	go func() {
+func (f *feed) ahead(ctx context.Context) {
+	f.reading.Go(func() {
 		var got fetched
 		defer func() {
-			if v := recover(); v != nil {
-				got.panicked = v
-			}
-			out <- got
+			got.panicked = recover()
+			f.page = got
 		}()
 		got.items, got.more, got.err = f.next(ctx)
-	}()
-	return out
+	})
 }
 
 // written is what send tells of the entities that it sent.
@@ -99,19 +99,16 @@ func (f *feed) send(w http.ResponseWriter, r *http.Request, begin string, end fu
 	t.b = append(t.b, begin...)
 	ctx, cancel := context.WithCancel(r.Context())
 	var done written
-	var pages <-chan fetched // the next page, while one is written
-	var spare []read.Item    // of the page that was written last
+	var spare []read.Item // of the page that was written last
 	defer func() {
 		cancel()
-		if pages != nil {
-			<-pages
-		}
+		f.reading.Wait()
 	}()
 	for started := false; ; started = true {
 		var page fetched
 		if started {
-			page, pages = <-pages, nil
-			if page.panicked != nil {
+			f.reading.Wait()
+			if page = f.page; page.panicked != nil {
 				panic(page.panicked)
 			}
 		} else {
@@ -143,7 +140,7 @@ func (f *feed) send(w http.ResponseWriter, r *http.Request, begin string, end fu
 				}
 			}
 			f.spare, spare = spare, nil
-			pages = f.ahead(ctx)
+			f.ahead(ctx)
 		}
 		for _, it := range items {
 			t.b = appendItem(t.b, done.n, it.Entity)
