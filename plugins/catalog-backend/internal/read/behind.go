@@ -19,13 +19,18 @@ import (
 // row is a row of an answer, whose columns are those that were asked for.
 type row interface{ Scan(to ...any) error }
 
-// ask answers a question about the keys that q names. The first column of the
-// statement must not be null.
-func (r *Reader) ask(ctx context.Context, db querier, q Request, write func(*statement), each func(row) error) error {
+// askAbout answers a question about the keys that q names.
+func (r *Reader) askAbout(ctx context.Context, db querier, q Request, write func(*statement), each func(row) error) error {
 	keys, err := r.keysOf(ctx, q)
 	if err != nil {
 		return err
 	}
+	return r.ask(ctx, db, keys, write, each)
+}
+
+// ask answers a question about keys, and asks db and nothing else: db may be a
+// transaction. The first column of the statement must not be null.
+func (r *Reader) ask(ctx context.Context, db querier, keys map[string]int64, write func(*statement), each func(row) error) error {
 	s := &statement{Builder: sqltext.New(r.database.Dialect()), keys: keys}
 	if len(keys) == 0 { // no search rows are asked for
 		write(s)
@@ -35,7 +40,7 @@ func (r *Reader) ask(ctx context.Context, db querier, q Request, write func(*sta
 	write(s)
 	s.Write(") AS q ON NOT b.behind")
 	behind, first := false, true
-	err = s.each(ctx, db, func(rows *sql.Rows) error {
+	err := s.each(ctx, db, func(rows *sql.Rows) error {
 		if first {
 			first = false
 			late, nothing, err := look(rows)

@@ -57,6 +57,8 @@ type Request struct {
 	Bare bool
 	// Once says that the entities are not likely to be asked for again soon.
 	Once bool
+	// Into is where the items may be put; nil makes room for them.
+	Into []Item
 }
 
 // Item is an entity of a list.
@@ -75,7 +77,11 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.list(ctx, db, q)
+	keys, err := r.keysOf(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return r.list(ctx, db, q, keys)
 }
 
 // Page returns a page of entities and how many there are, whatever the place
@@ -85,24 +91,25 @@ func (r *Reader) Page(ctx context.Context, q Request) (items []Item, total int, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if q.Limit <= 0 {
-		total, err = r.count(ctx, db, q)
-		return nil, total, err
-	}
 	// Keys are looked up before the transaction has one of the connections:
 	// whoever waits for a second one while it has the first waits for ever.
-	if _, err := r.keysOf(ctx, q); err != nil {
+	keys, err := r.keysOf(ctx, q)
+	if err != nil {
 		return nil, 0, err
+	}
+	if q.Limit <= 0 {
+		total, err = r.count(ctx, db, q, keys)
+		return nil, total, err
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the catalog: %w", err)
 	}
 	defer func() { err = errors.Join(err, tx.Rollback()) }()
-	if items, err = r.list(ctx, tx, q); err != nil {
+	if items, err = r.list(ctx, tx, q, keys); err != nil {
 		return nil, 0, err
 	}
-	total, err = r.count(ctx, tx, q)
+	total, err = r.count(ctx, tx, q, keys)
 	return items, total, err
 }
 
@@ -111,12 +118,13 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-func (r *Reader) list(ctx context.Context, db querier, q Request) ([]Item, error) {
+// list asks db and nothing else: db may be a transaction.
+func (r *Reader) list(ctx context.Context, db querier, q Request, keys map[string]int64) ([]Item, error) {
 	if q.Limit <= 0 {
 		return nil, nil
 	}
-	var items []Item
-	err := r.ask(ctx, db, q, func(s *statement) { s.list(q) }, func(rows row) error {
+	items := q.Into[:0]
+	err := r.ask(ctx, db, keys, func(s *statement) { s.list(q) }, func(rows row) error {
 		var it Item
 		var value sql.NullString
 		if err := rows.Scan(&it.Ref, &it.Entity, &value); err != nil {
@@ -167,11 +175,15 @@ func (r *Reader) Count(ctx context.Context, q Request) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return r.count(ctx, db, q)
+	keys, err := r.keysOf(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	return r.count(ctx, db, q, keys)
 }
 
-func (r *Reader) count(ctx context.Context, db querier, q Request) (n int, err error) {
-	err = r.ask(ctx, db, q, func(s *statement) {
+func (r *Reader) count(ctx context.Context, db querier, q Request, keys map[string]int64) (n int, err error) {
+	err = r.ask(ctx, db, keys, func(s *statement) {
 		s.Write("SELECT count(*)")
 		tables := q
 		if q.KeepUnordered {
@@ -195,7 +207,7 @@ func (r *Reader) ByRefs(ctx context.Context, refs []string, filter query.Predica
 	}
 	found := make(map[string][]byte, len(refs))
 	for chunk := range slices.Chunk(refs, refChunk) {
-		err := r.ask(ctx, db, Request{Filter: filter}, func(s *statement) {
+		err := r.askAbout(ctx, db, Request{Filter: filter}, func(s *statement) {
 			s.Write("SELECT e.ref, e.final FROM entity e WHERE e.final IS NOT NULL AND e.ref IN (", s.List(chunk), ") AND ")
 			s.where(filter)
 		}, func(rows row) error {
@@ -225,7 +237,7 @@ func (r *Reader) ByUID(ctx context.Context, uid string, filter query.Predicate) 
 	if err != nil {
 		return nil, err
 	}
-	err = r.ask(ctx, db, Request{Filter: filter}, func(s *statement) {
+	err = r.askAbout(ctx, db, Request{Filter: filter}, func(s *statement) {
 		s.Write("SELECT e.final FROM entity e WHERE e.final IS NOT NULL AND e.uid = ", s.Arg(uid), " AND ")
 		s.where(filter)
 	}, func(rows row) error { return rows.Scan(&entity) })
@@ -258,7 +270,7 @@ func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) 
 		return nil, err
 	}
 	facets := []Facet{}
-	err = r.ask(ctx, db, Request{Filter: filter, Order: []query.Order{{Field: key}}}, func(s *statement) {
+	err = r.askAbout(ctx, db, Request{Filter: filter, Order: []query.Order{{Field: key}}}, func(s *statement) {
 		s.Write("SELECT v.original, count(*) FROM (")
 		s.values(key)
 		s.Write(") AS v WHERE 1=1")
@@ -391,7 +403,8 @@ func countConditions(p query.Predicate) (n int) {
 	}
 }
 
-// keysOf returns the ids of all search keys that q names.
+// keysOf returns the ids of all search keys that q names. It may need a
+// connection.
 func (r *Reader) keysOf(ctx context.Context, q Request) (map[string]int64, error) {
 	if n := countConditions(q.Filter); n > maxConditions {
 		return nil, apierr.ServiceUnavailable("The index of the catalog is not loaded, and without it a query may have %d conditions, not %d; try again later", maxConditions, n)

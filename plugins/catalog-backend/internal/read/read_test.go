@@ -506,3 +506,25 @@ func TestManyConditions(t *testing.T) {
 		}
 	})
 }
+
+// TestOneConnection asks for pages where the pool has one connection: a page
+// that held one and waited for another would wait for ever, and so would many
+// at once in a larger pool.
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
+		fill(t, db, []catalogcommon.Entity{{"apiVersion": "v1", "kind": "Component", "metadata": map[string]any{"name": "a", "namespace": "default"}}})
+		db.DB.SetMaxOpenConns(1)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		// No entity has the key metadata, nor no.such.
+		request := read.Request{
+			Filter: query.Not{Predicate: query.Exists{Key: "no.such.key"}}, Order: []query.Order{{Field: "metadata.name"}}, Limit: 5,
+			FullText: query.NewFullText("a", []string{"metadata.name", "metadata.title"}),
+		}
+		items, total, err := read.New(db.Service).Page(ctx, request)
+		if err != nil || len(items) != 1 || total != 1 {
+			t.Errorf("%d entities of %d, %v", len(items), total, err)
+		}
+	})
+}
