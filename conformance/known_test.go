@@ -14,6 +14,12 @@ const (
 var known = map[string]string{
 	"root-unknown-plugin-no-auth": "the gateway knows that no plugin of the name is anywhere, and does not send the request to itself to find out",
 
+	"auth-root-oauth-authorization-server": "it also says that answers name their issuer",
+	"auth-dcr-register":                    "the answer has what RFC 7591 requires, and is not kept by caches",
+	"auth-token-exchange":                  "the answer is not kept by caches",
+	"auth-token-refresh":                   "its code was used twice, so its refresh token was revoked",
+	"auth-session-reject":                  "the answer names its issuer",
+
 	"authn-restricted-other-plugin": needsScaffolder,
 
 	"catalog-by-refs-case-and-partial": "refs mean the same in any case here, too",

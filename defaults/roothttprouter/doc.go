@@ -15,6 +15,9 @@
 //     at goes to the index: the plugin "app", or else the status page, also
 //     where the plugin passes it on because it has no frontend to serve.
 //
+// The headers of 1 are added when an answer is sent. A handler that sets one of
+// them has its own way; one that sets it to nil leaves it out.
+//
 // # Entity tags and buffering
 //
 // An answer that is written in one piece of at most 1 MiB gets an entity tag

@@ -190,6 +190,19 @@ func TestSecurityHeadersAreOnEveryAnswer(t *testing.T) {
 	check("a malformed request", resp.Header)
 }
 
+func TestHandlersHaveTheirOwnSecurityHeaders(t *testing.T) {
+	t.Parallel()
+	s := start(t, "backend:\n")
+	s.mount("/own", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Frame-Options", "DENY")
+		w.Header()["Referrer-Policy"] = nil
+	})
+	resp, _ := s.do("GET", "/own")
+	if own, left := resp.Header["X-Frame-Options"], resp.Header["Referrer-Policy"]; len(own) != 1 || own[0] != "DENY" || left != nil || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("got %v", resp.Header)
+	}
+}
+
 func TestDefaultContentSecurityPolicy(t *testing.T) {
 	t.Parallel()
 	resp, _ := start(t, "backend:\n").do("GET", "/")
