@@ -89,16 +89,19 @@ func (o options) declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 		router().AddAuthPolicy(core.AuthPolicy{Path: "/", Allow: core.AllowUnauthenticated})
-		around := bases(p.config)
-		dir, looked := p.settings.locate(around)
-		if dir == "" {
+		dir, err := appnode.FindBundle(p.config)
+		var none *appnode.NoBundle
+		switch {
+		case errors.As(err, &none):
 			level := slog.LevelInfo
-			if p.settings.named {
+			if none.Named {
 				level = slog.LevelError
 			}
-			p.log.Log(ctx, level, "No frontend is served: "+p.settings.remedy(looked, around))
+			p.log.Log(ctx, level, "No frontend is served: "+none.Error())
 			router().HandleFunc("/", serveNothing)
 			return nil
+		case err != nil:
+			return err
 		}
 		serve, err := p.open(ctx, dir, database())
 		if err != nil {
@@ -224,22 +227,6 @@ func parseSchema(text []byte) (*configschema.Schema, error) {
 		return nil, err
 	}
 	return configschema.Merge(sources...)
-}
-
-// readPublicPath returns the path of app.baseUrl without slashes at its end.
-func readPublicPath(config core.Config) (string, error) {
-	text, err := config.StringOr("app.baseUrl", "/")
-	if err != nil {
-		return "", err
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return "", &core.ConfigError{
-			Key: "app.baseUrl", Position: config.Position("app.baseUrl"), Problem: "is no URL",
-			Remedy: "write it as https://portal.example.com", Err: err,
-		}
-	}
-	return strings.TrimRight(u.EscapedPath(), "/"), nil
 }
 
 // trustedOrigins refuses sign-ins that other sites post in the name of a user.
