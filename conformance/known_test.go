@@ -2,7 +2,6 @@ package conformance
 
 // Reasons that several exchanges share.
 const (
-	needsApp        = "the app plugin, which serves the frontend, is not part of the backend yet"
 	needsScaffolder = "the scaffolder plugin is not part of the backend yet"
 	needsSearch     = "the search plugin is not part of the backend yet"
 	needsDevtools   = "the devtools plugin is not part of the backend yet"
@@ -13,14 +12,6 @@ const (
 // known are the exchanges whose answers differ from those of the reference,
 // with the reason. An entry that does not differ any more fails the test.
 var known = map[string]string{
-	"root-health-unknown":         needsApp,
-	"root-api-app":                needsApp,
-	"root-static-js":              needsApp,
-	"root-static-js-range":        needsApp,
-	"root-static-css":             needsApp,
-	"root-static-missing":         needsApp,
-	"root-post-root":              needsApp,
-	"root-delete-root":            needsApp,
 	"root-unknown-plugin-no-auth": "the gateway knows that no plugin of the name is anywhere, and does not send the request to itself to find out",
 
 	"auth-root-oauth-authorization-server": "it also says that answers name their issuer",

@@ -366,12 +366,32 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !belowAPI(path) {
-		for _, index := range s.index {
-			if h, ok := s.mounts.get(index); ok {
-				h.ServeHTTP(w, r)
-				return
-			}
+		index{s, s.index}.ServeHTTP(w, r)
+		return
+	}
+	w.WriteHeader(http.StatusNotFound)
+}
+
+// index serves what nothing is mounted for, from the first of the mounts that
+// is there; that one may pass it on to the next.
+type index struct {
+	server *Server
+	mounts []string
+}
+
+// ServeHTTP implements [http.Handler].
+func (x index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for i, path := range x.mounts {
+		h, ok := x.server.mounts.get(path)
+		if !ok {
+			continue
 		}
+		var next http.Handler // none after the last
+		if rest := x.mounts[i+1:]; len(rest) > 0 {
+			next = index{x.server, rest}
+		}
+		h.ServeHTTP(w, core.WithIndexFallback(r, next))
+		return
 	}
 	w.WriteHeader(http.StatusNotFound)
 }

@@ -311,6 +311,33 @@ func TestIndexCanBeSwitchedOff(t *testing.T) {
 	}
 }
 
+func TestIndexPassesOn(t *testing.T) {
+	t.Parallel()
+	s := start(t, "backend:\n")
+	passOn := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next, ok := core.IndexFallback(r)
+		if !ok || r.URL.Path == "/mine" {
+			_, _ = io.WriteString(w, "app "+r.URL.Path)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	s.mount("/api/app", passOn)
+	if resp, _ := s.do("GET", "/x"); resp.StatusCode != 404 {
+		t.Errorf("with nobody else to ask: status %d", resp.StatusCode)
+	}
+	s.mount("/.flytower/status", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, again := core.IndexFallback(r)
+		_, _ = fmt.Fprint(w, "status ", r.URL.Path, " ", again)
+	}))
+	// Below its own path, nobody else is asked.
+	for path, want := range map[string]string{"/mine": "app /mine", "/x": "status /x false", "/api/app/x": "app /x"} {
+		if _, body := s.do("GET", path); body != want {
+			t.Errorf("GET %s: %q, want %q", path, body, want)
+		}
+	}
+}
+
 func TestCORS(t *testing.T) {
 	t.Parallel()
 	const cors = "backend:\n  cors: "

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -378,17 +380,26 @@ func TestPagesWithTLS(t *testing.T) {
 func TestWhoHasThePages(t *testing.T) {
 	t.Parallel()
 	app := backend.NewPlugin("app", func(*backend.PluginEnv) backend.InitFunc { return func(context.Context) error { return nil } })
+	dist := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dist, "static"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		config   string
 		features []backend.Feature
 		want     string
 	}{
 		"no frontend":                   {"", nil, "http://localhost:7007/oauth2/authorize/"},
-		"frontend in this backend":      {"", []backend.Feature{app}, ""},
+		"frontend in this backend":      {dist, []backend.Feature{app}, ""},
+		"frontend that is not built":    {"", []backend.Feature{app}, "http://localhost:7007/oauth2/authorize/"},
 		"pages are never wanted":        {"builtInPages: never", nil, ""},
 		"pages are wanted all the same": {"builtInPages: always", []backend.Feature{app}, "http://localhost:7007/oauth2/authorize/"},
 	} {
-		p := openPortalAt(t, withPages+"  "+tt.config+"\n", append([]backend.Feature{dialog("corp", joe), dialog("api", nil), guest.Module}, tt.features...)...)
+		config := withPages + "  " + tt.config + "\n"
+		if tt.config == dist {
+			config = strings.Replace(withPages, "app: {", "app: { distDir: '"+dist+"',", 1)
+		}
+		p := openPortalAt(t, config, append([]backend.Feature{dialog("corp", joe), dialog("api", nil), guest.Module}, tt.features...)...)
 		client, _ := p.register(t, "")
 		resp, _ := p.send(t, http.MethodGet, "/api/auth/v1/authorize?"+request(client, callback))
 		id := resp.Header.Get("Location")[strings.LastIndex(resp.Header.Get("Location"), "/")+1:]

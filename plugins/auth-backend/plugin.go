@@ -136,7 +136,7 @@ func (o options) declare(env *backend.PluginEnv) backend.InitFunc {
 		development := o.getenv("NODE_ENV") == "development"
 		provider := newOpenIDProvider(openIDParts{
 			settings: settings.openID, base: base, development: development, fetch: o.fetch, database: database(), signIn: signIn,
-			httpAuth: httpAuth(), auditor: auditor(), instance: instance(), log: log(), now: o.now,
+			httpAuth: httpAuth(), auditor: auditor(), instance: instance(), config: config(), log: log(), now: o.now,
 		})
 		r := &routes{ring: ring, signIn: signIn, httpAuth: httpAuth()}
 		r.register(router())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
+	appnode "github.com/flytower/flytower/plugins/app-node"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/clients"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/grants"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/openid"
@@ -44,6 +46,7 @@ type openIDParts struct {
 	httpAuth    core.HTTPAuthService
 	auditor     core.AuditorService
 	instance    backend.Instance
+	config      core.ConfigRoot
 	log         *slog.Logger
 	now         func() time.Time
 }
@@ -66,7 +69,7 @@ func newOpenIDProvider(p openIDParts) *openIDProvider {
 		})
 		o.server.Clients.Documents = o.documents
 	}
-	if o.enabled() && o.withPages(p.instance) {
+	if o.enabled() && o.withPages(p.config, p.instance) {
 		o.pages = pages.New(pages.Options{
 			Base: p.base, Root: p.settings.root, Title: p.settings.title, Environment: p.settings.environment,
 			Providers: func() []pages.Provider { return o.offered }, Grants: store, Answer: o.server.Answer,
@@ -84,12 +87,19 @@ const frontend = "app"
 // withPages decides whether the frontend asks the user, or this backend does.
 // A frontend is where this backend serves one, and at another address than
 // that of the backend.
-func (o *openIDProvider) withPages(instance backend.Instance) bool {
+func (o *openIDProvider) withPages(config core.ConfigRoot, instance backend.Instance) bool {
 	if o.settings.pages != pagesAuto {
 		return o.settings.pages == pagesAlways
 	}
-	return o.settings.app == o.settings.root &&
-		!slices.ContainsFunc(instance.Status().Plugins, func(p backend.PluginStatus) bool { return p.ID == frontend })
+	if o.settings.app != o.settings.root {
+		return false
+	}
+	if !slices.ContainsFunc(instance.Status().Plugins, func(p backend.PluginStatus) bool { return p.ID == frontend }) {
+		return true
+	}
+	_, err := appnode.FindBundle(config)
+	var none *appnode.NoBundle
+	return errors.As(err, &none)
 }
 
 // isOwn reports whether the origin is that of this backend, and its own pages
