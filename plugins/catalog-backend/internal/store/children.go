@@ -75,15 +75,15 @@ func (t *tx) hadChildren(parents []int64) (bool, error) {
 // in the stage any more, or there with another claim.
 func (t *tx) dropChildren(parents []int64) error {
 	b := t.build()
+	b.Write("parent_id ", b.AnyID(parents), " AND NOT EXISTS (SELECT 1 FROM stage s WHERE s.ref = entity_claim.ref AND s.parent_id = entity_claim.parent_id)")
+	if err := t.withdraw(b); err != nil {
+		return err
+	}
+	b = t.build()
 	b.Write("DELETE FROM entity_edge WHERE parent_id ", b.AnyID(parents), " AND NOT EXISTS (SELECT 1 FROM stage s JOIN entity e ON e.ref = s.ref",
 		" WHERE e.id = entity_edge.target_id AND s.parent_id = entity_edge.parent_id AND s.location_key IS NOT DISTINCT FROM e.location_key) RETURNING target_id")
 	targets, err := t.ids(b)
 	if err != nil {
-		return err
-	}
-	b = t.build()
-	b.Write("DELETE FROM entity_claim WHERE parent_id ", b.AnyID(parents), " AND NOT EXISTS (SELECT 1 FROM stage s WHERE s.ref = entity_claim.ref AND s.parent_id = entity_claim.parent_id)")
-	if _, err := t.exec(b); err != nil {
 		return err
 	}
 	slices.Sort(targets)

@@ -91,16 +91,16 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 	if err := t.checkLimits(provider, in.count, limits); err != nil {
 		return err
 	}
+	b := t.build()
+	b.Write("provider = ", b.Arg(provider), " AND NOT EXISTS (SELECT 1 FROM incoming i WHERE i.ref = entity_claim.ref)")
+	if err := t.withdraw(b); err != nil {
+		return err
+	}
 	removed, err := t.release(provider, "SELECT p.target_id FROM provider_edge p LEFT JOIN incoming i ON i.ref = p.ref WHERE i.ref IS NULL AND p.provider = "+t.placeholder(1), provider)
 	if err != nil {
 		return err
 	}
 	r.Removed = int(removed)
-	b := t.build()
-	b.Write("DELETE FROM entity_claim WHERE provider = ", b.Arg(provider), " AND NOT EXISTS (SELECT 1 FROM incoming i WHERE i.ref = entity_claim.ref)")
-	if _, err := t.exec(b); err != nil {
-		return err
-	}
 	// What the provider handed in before, and was not refused, needs no text.
 	b = t.build()
 	b.Write("SELECT seq FROM incoming EXCEPT SELECT i.seq FROM provider_edge p JOIN incoming i ON i.ref = p.ref",

@@ -49,17 +49,17 @@ func (s *Store) ApplyFound(ctx context.Context, provider string, lane int, find 
 		}
 		for part := range slices.Chunk(removed, chunk) {
 			b := t.build()
+			b.Write("provider = ", b.Arg(provider), " AND ref IN (", b.List(part), ")")
+			if err := t.withdraw(b); err != nil {
+				return err
+			}
+			b = t.build()
 			b.Write("SELECT p.target_id FROM provider_edge p JOIN entity e ON e.id = p.target_id WHERE p.provider = ", b.Arg(provider), " AND e.ref IN (", b.List(part), ")")
 			n, err := t.release(provider, b.String(), b.Args()...)
 			if err != nil {
 				return err
 			}
 			r.Removed += int(n)
-			b = t.build()
-			b.Write("DELETE FROM entity_claim WHERE provider = ", b.Arg(provider), " AND ref IN (", b.List(part), ")")
-			if _, err := t.exec(b); err != nil {
-				return err
-			}
 		}
 		seq := func(yield func(Deferred, error) bool) {
 			for _, d := range added {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -122,22 +123,7 @@ const earlier = "o.ref = s.ref AND (o.since, o.provider, o.parent_id) < (s.since
 // the place of each other for ever; but such a holder gives way to a key. What
 // was refused before has its chance with every merge of the ref.
 func (t *tx) merge(lane int) (m merged, err error) {
-	if err := t.run("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, document, line, accepted)" +
-		" SELECT c.ref, c.provider, c.parent_id, s.uid, c.body, c.hash, NULLIF(c.location_key, ''), c.claimed_at, c.document, c.line, " + t.build().Bool(false) +
-		" FROM entity_claim c JOIN stage s ON s.ref = c.ref WHERE NOT EXISTS (SELECT 1 FROM stage o WHERE " + earlier + ")" +
-		" ON CONFLICT (ref, provider, parent_id) DO NOTHING"); err != nil {
-		return m, err
-	}
-	if err := t.dropClaimsOfNobody(); err != nil {
-		return m, err
-	}
-	b := t.build()
-	b.Write("INSERT INTO entity (uid, ref, location_key, unprocessed, unprocessed_hash, discovered_at)",
-		" SELECT s.uid, s.ref, s.location_key, s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
-		" WHERE NOT EXISTS (SELECT 1 FROM entity e WHERE e.ref = s.ref)",
-		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE ", earlier, ")",
-		" ORDER BY s.ref ON CONFLICT (ref) DO NOTHING RETURNING id")
-	if m.added, err = t.ids(b); err != nil {
+	if m.added, err = t.addStaged(); err != nil {
 		return m, err
 	}
 	if err := t.takeOver(); err != nil {
@@ -149,11 +135,7 @@ func (t *tx) merge(lane int) (m merged, err error) {
 		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.ref = stage.ref AND o.location_key IS NULL AND (o.since, o.provider, o.parent_id) < (stage.since, stage.provider, stage.parent_id))))"); err != nil {
 		return m, err
 	}
-	const differs = "s.accepted AND e.unprocessed_hash <> s.hash"
-	if err := t.lockEntities("EXISTS (SELECT 1 FROM stage s WHERE s.ref = e.ref AND " + differs + ")"); err != nil {
-		return m, err
-	}
-	b = t.build()
+	b := t.build()
 	b.Write("UPDATE entity SET unprocessed = s.body, unprocessed_hash = s.hash FROM stage s",
 		" WHERE s.ref = entity.ref AND s.accepted AND entity.unprocessed_hash <> s.hash",
 		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE o.accepted AND ", earlier, ")",
@@ -176,6 +158,67 @@ func (t *tx) merge(lane int) (m merged, err error) {
 	work := append(slices.Clone(m.added), m.changed...)
 	return m, t.due(work, lane, t.now)
 }
+
+// addStaged adds the entities of refs in the stage that nobody has handed in,
+// and returns their ids. It locks the others, and adds what was refused of
+// them before: from here on nobody changes who holds a ref, takes back what was
+// refused, or removes a holder while its successor is being refused.
+func (t *tx) addStaged() (added []int64, err error) {
+	const insert = "INSERT INTO entity (uid, ref, location_key, unprocessed, unprocessed_hash, discovered_at)" +
+		" SELECT s.uid, s.ref, s.location_key, s.body, s.hash, %s FROM stage s" +
+		" WHERE NOT EXISTS (SELECT 1 FROM entity e WHERE e.ref = s.ref)" +
+		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE " + earlier + ")" +
+		" ORDER BY s.ref ON CONFLICT (ref) DO NOTHING RETURNING id"
+	for range lockTries {
+		b := t.build()
+		b.Write("SELECT e.id FROM entity e WHERE EXISTS (SELECT 1 FROM stage s WHERE s.ref = e.ref)")
+		if t.postgres() {
+			b.Write(" ORDER BY e.ref FOR UPDATE")
+		}
+		locked, err := t.ids(b)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.joinClaims(); err != nil {
+			return nil, err
+		}
+		b = t.build()
+		b.Write(fmt.Sprintf(insert, sqltext.ID(t.now)))
+		ids, err := t.ids(b)
+		if err != nil {
+			return nil, err
+		}
+		added = append(added, ids...)
+		// Between the statements somebody may have added an entity, which is not
+		// locked, or may have removed one that the second still saw.
+		b = t.build()
+		b.Write("SELECT count(DISTINCT ref) FROM stage")
+		refs := 0
+		if err := t.each(b, func(rows *sql.Rows) error { return rows.Scan(&refs) }); err != nil || refs == len(locked)+len(ids) {
+			return added, err
+		}
+	}
+	return nil, fmt.Errorf("%d tries to lock what is handed in failed: others change it all the time", lockTries)
+}
+
+// joinClaims brings what was refused of the refs in the stage before, as it is
+// now, into the stage.
+func (t *tx) joinClaims() error {
+	if err := t.run("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, document, line, accepted)"+
+		" SELECT c.ref, c.provider, c.parent_id, s.uid, c.body, c.hash, NULLIF(c.location_key, ''), c.claimed_at, c.document, c.line, "+t.build().Bool(false)+
+		" FROM entity_claim c JOIN stage s ON s.ref = c.ref WHERE NOT EXISTS (SELECT 1 FROM stage o WHERE "+earlier+")"+
+		" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key,"+
+		" since = excluded.since, document = excluded.document, line = excluded.line WHERE stage.since <> "+sqltext.ID(never),
+		"DELETE FROM stage WHERE since <> "+sqltext.ID(never)+
+			" AND NOT EXISTS (SELECT 1 FROM entity_claim c WHERE c.ref = stage.ref AND c.provider = stage.provider AND c.parent_id = stage.parent_id)",
+	); err != nil {
+		return err
+	}
+	return t.dropClaimsOfNobody()
+}
+
+// lockTries bounds how often what is handed in is locked anew.
+const lockTries = 20
 
 // dropClaimsOfNobody forgets staged claims of parents that were removed at this
 // moment, and keeps the others from being removed.
@@ -326,6 +369,21 @@ func (t *tx) stageClaims(ref string) error {
 		return err
 	}
 	return t.stage(items)
+}
+
+// withdraw forgets the refused hand-ins that a condition on entity_claim holds
+// for. Somebody may be taking one of them up at this moment, since its holder
+// goes: what hands the entity in is known for sure only after that, so edges
+// have to be looked at later.
+func (t *tx) withdraw(condition *sqltext.Builder) error {
+	if t.postgres() {
+		const lock = "SELECT e.id FROM entity e WHERE e.ref IN (SELECT ref FROM entity_claim WHERE %s) ORDER BY e.ref FOR UPDATE"
+		if _, err := t.ExecContext(t.ctx, fmt.Sprintf(lock, condition.String()), condition.Args()...); err != nil {
+			return err
+		}
+	}
+	_, err := t.ExecContext(t.ctx, "DELETE FROM entity_claim WHERE "+condition.String(), condition.Args()...)
+	return err
 }
 
 // Conflict is a claim that was refused.
