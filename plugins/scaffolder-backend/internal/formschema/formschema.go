@@ -247,3 +247,31 @@ func textOf(r *template.Record, key string) (string, bool) {
 	text, ok := v.(template.String)
 	return string(text), ok
 }
+
+// MarshalJSON writes the members in the order that clients know.
+func (p Problem) MarshalJSON() ([]byte, error) {
+	out := template.NewRecord()
+	for _, member := range []struct {
+		key   string
+		value any
+	}{
+		{"path", p.Path},
+		{"property", p.Property},
+		{"message", p.Message},
+		{"schema", p.Schema},
+		{"instance", p.Instance},
+		{"name", p.Name},
+		{"argument", p.Argument},
+		{"stack", p.Stack},
+	} {
+		if member.key == "argument" && member.value == nil {
+			continue
+		}
+		value, err := template.From(member.value)
+		if err != nil {
+			return nil, fmt.Errorf("write a problem of %s: %w", p.Property, err)
+		}
+		out.Set(member.key, value)
+	}
+	return out.MarshalJSON()
+}
