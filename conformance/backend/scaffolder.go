@@ -8,7 +8,7 @@ import (
 
 	"github.com/flytower/flytower/backend"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
-	"github.com/flytower/flytower/plugins/scaffolder-node/template"
+	lang "github.com/flytower/flytower/plugins/scaffolder-node/template"
 )
 
 // goldenModule is what the scaffolder of the records had besides its own.
@@ -34,7 +34,7 @@ var goldenModule = backend.NewModule("scaffolder", "golden", func(env *backend.M
 					},
 					Output: json.RawMessage(`{"type":"number","$schema":"http://json-schema.org/draft-07/schema#"}`),
 				},
-				scaffoldernode.TemplateGlobal{ID: "answer", Description: "A constant", Value: template.Number(42)},
+				scaffoldernode.TemplateGlobal{ID: "answer", Description: "A constant", Value: lang.Number(42)},
 			),
 			autocomplete().AddAutocompleteProvider("golden", func(_ context.Context, r scaffoldernode.AutocompleteRequest) ([]scaffoldernode.Completion, error) {
 				return []scaffoldernode.Completion{{ID: r.Resource + "-1", Title: "One " + r.Context["q"]}, {ID: r.Resource + "-2"}}, nil
@@ -43,20 +43,20 @@ var goldenModule = backend.NewModule("scaffolder", "golden", func(env *backend.M
 	}
 }, backend.WithDescription("Adds what the scaffolder of the records had"))
 
-func shout(_ context.Context, input template.Value, args ...template.Value) (template.Value, error) {
+func shout(_ context.Context, input lang.Value, args ...lang.Value) (lang.Value, error) {
 	marks := 1
 	if len(args) > 0 {
-		if n, ok := args[0].(template.Number); ok && n >= 0 && n < 100 {
+		if n, ok := args[0].(lang.Number); ok && n >= 0 && n < 100 {
 			marks = int(n)
 		}
 	}
-	return template.String(strings.ToUpper(template.Text(input)) + strings.Repeat("!", marks)), nil
+	return lang.String(strings.ToUpper(lang.Text(input)) + strings.Repeat("!", marks)), nil
 }
 
-func sum(_ context.Context, args ...template.Value) (template.Value, error) {
-	total := template.Number(0)
+func sum(_ context.Context, args ...lang.Value) (lang.Value, error) {
+	total := lang.Number(0)
 	for _, a := range args {
-		if n, ok := a.(template.Number); ok {
+		if n, ok := a.(lang.Number); ok {
 			total += n
 		}
 	}
