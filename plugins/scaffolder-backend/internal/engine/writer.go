@@ -27,7 +27,7 @@ type writer struct {
 	store *tasks.Store
 	claim *tasks.Claim
 	lines chan scaffoldercommon.EventBody
-	done  chan struct{}
+	loops sync.WaitGroup
 
 	mu  sync.Mutex
 	err error // the first
@@ -37,8 +37,8 @@ type writer struct {
 }
 
 func newWriter(ctx context.Context, store *tasks.Store, claim *tasks.Claim) *writer {
-	w := &writer{ctx: ctx, store: store, claim: claim, lines: make(chan scaffoldercommon.EventBody, maxBatch), done: make(chan struct{})}
-	go w.loop()
+	w := &writer{ctx: ctx, store: store, claim: claim, lines: make(chan scaffoldercommon.EventBody, maxBatch)}
+	w.loops.Go(w.loop)
 	return w
 }
 
@@ -70,7 +70,6 @@ func (w *writer) failed() error {
 }
 
 func (w *writer) loop() {
-	defer close(w.done)
 	for first := range w.lines {
 		batch := []scaffoldercommon.EventBody{first}
 		timer := time.NewTimer(gather)
@@ -105,6 +104,6 @@ func (w *writer) close() error {
 	w.closed = true
 	close(w.lines)
 	w.gate.Unlock()
-	<-w.done
+	w.loops.Wait()
 	return w.failed()
 }
