@@ -70,6 +70,33 @@ func TestATaskWhoseRunDiedGoesOn(t *testing.T) {
 	})
 }
 
+// TestATaskThatNobodyRunsIsClosed has recovery off.
+func TestATaskThatNobodyRunsIsClosed(t *testing.T) {
+	t.Parallel()
+	backendtest.EachDatabase(t, func(t *testing.T, database backend.Feature) {
+		s := open(t, database, `"steps":[]`, backendtest.Config(map[string]any{"scaffolder": map[string]any{"concurrentTasksLimit": 0, "taskTimeout": "1s"}}))
+		c := s.Client(t)
+		path := create(c, map[string]any{}, nil)
+		store := tasks.NewStore(backendtest.Service(t, s, "scaffolder", core.Database))
+		if dead, err := store.Claim(t.Context(), 0); err != nil || dead == nil {
+			t.Fatalf("no task to claim: %v", err)
+		}
+		var task struct{ Status string }
+		for task.Status != "failed" {
+			must(t, s.RunTask(t, "scaffolder", "close_stale_tasks"))
+			if c.Get(path).JSON(&task); t.Context().Err() != nil {
+				t.Fatal("the task is not closed")
+			}
+		}
+		if all := follow(t, c, path); all[len(all)-1].Body.Message != "This task was marked as stale as it exceeded its timeout" {
+			t.Errorf("the end is %q", transcript(all))
+		}
+		if column(t, s, "secrets") != "" {
+			t.Error("its secrets are still there")
+		}
+	})
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

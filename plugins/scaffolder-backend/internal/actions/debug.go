@@ -112,12 +112,11 @@ func debugWait() scaffoldernode.Action {
 	return withoutOutput(scaffoldernode.NewAction(scaffoldernode.ActionInfo{
 		ID: "debug:wait", Description: "Waits for some time, ten minutes at most.",
 		Examples: []scaffoldernode.ActionExample{example("Wait for half a minute", "steps:\n  - id: wait\n    action: debug:wait\n    input:\n      seconds: 30\n")},
-	}, func(ctx context.Context, c *scaffoldernode.ActionContext, in debugWaitInput) (nothing, error) {
+	}, func(ctx context.Context, _ *scaffoldernode.ActionContext, in debugWaitInput) (nothing, error) {
 		d := time.Duration(in.Minutes*float64(time.Minute) + in.Seconds*float64(time.Second) + in.Milliseconds*float64(time.Millisecond))
 		if d > maxWait || in.Minutes > 10 || in.Seconds > 600 || in.Milliseconds > 600_000 {
 			return nothing{}, apierr.New(apierr.KindError, "Waiting duration is longer than the maximum threshold of 0 hours, 10 minutes, 0 seconds")
 		}
-		c.Logger.Info(fmt.Sprintf("Waiting for %s", d))
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {

@@ -107,7 +107,9 @@ func fsRename() scaffoldernode.Action {
 }
 
 func rename(root *os.Root, from, to string, overwrite bool) error {
-	if _, err := root.Lstat(from); err != nil {
+	if _, err := root.Lstat(from); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("rename %s: there is no such file or folder in the workspace", from)
+	} else if err != nil {
 		return fmt.Errorf("rename %s: %w", from, err)
 	}
 	if _, err := root.Lstat(to); err == nil && from != to {
