@@ -146,7 +146,11 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 	body := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that went away is not our error
+	write := w.Write
+	if whole, ok := w.(interface{ WriteWhole([]byte) (int, error) }); ok {
+		write = whole.WriteWhole // a server that need not wait whether more follows
+	}
+	_, _ = write(body) // a client that went away is not our error
 }
 
 // ResponseError is the error that a peer answered with.

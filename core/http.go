@@ -31,6 +31,22 @@ type HTTPRoot interface {
 // RootHTTPRouter is the HTTP server.
 var RootHTTPRouter = backend.NewRootServiceRef[HTTPRoot]("core.rootHttpRouter")
 
+type indexFallbackKey struct{}
+
+// WithIndexFallback returns r as the server gives it to the handler that gets
+// the requests which nothing is mounted for. Servers call it.
+func WithIndexFallback(r *http.Request, next http.Handler) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), indexFallbackKey{}, next))
+}
+
+// IndexFallback returns the handler to pass a request to that came because
+// nothing is mounted for it, by one that turns out to have nothing to show.
+// ok is false for other requests, and where nobody else is there to ask.
+func IndexFallback(r *http.Request) (next http.Handler, ok bool) {
+	next, ok = r.Context().Value(indexFallbackKey{}).(http.Handler)
+	return next, ok
+}
+
 // Router takes the routes of a plugin, below /api/<plugin id>.
 //
 // Requests reach a route only with credentials of a user or a service, unless

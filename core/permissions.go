@@ -3,7 +3,9 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/flytower/flytower/backend"
 )
@@ -78,40 +80,48 @@ const MaxCriteriaDepth = 64
 // Validate reports criteria in which a node is not exactly one of AllOf,
 // AnyOf, Not and Rule, has an empty list, or lies deeper than
 // [MaxCriteriaDepth]. The error names the node: "criteria.allOf[1].not".
-func (c PermissionCriteria) Validate() error { return c.validate("criteria", 1) }
+func (c PermissionCriteria) Validate() error {
+	if at, problem := c.invalid(1); problem != "" {
+		return errors.New("criteria" + at + " " + problem)
+	}
+	return nil
+}
 
-func (c PermissionCriteria) validate(at string, depth int) error {
+// invalid returns a node and what is wrong with it; "" is nothing. Every list
+// of a user with conditions asks, so places are put into words for errors only.
+func (c *PermissionCriteria) invalid(depth int) (at, problem string) {
 	if depth > MaxCriteriaDepth {
-		return fmt.Errorf("%s nests deeper than %d levels", at, MaxCriteriaDepth)
+		return "", fmt.Sprintf("nests deeper than %d levels", MaxCriteriaDepth)
 	}
 	kinds := 0
-	for _, set := range []bool{c.AllOf != nil, c.AnyOf != nil, c.Not != nil, c.Rule != ""} {
+	for _, set := range [...]bool{c.AllOf != nil, c.AnyOf != nil, c.Not != nil, c.Rule != ""} {
 		if set {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		return fmt.Errorf("%s must be exactly one of allOf, anyOf, not and rule", at)
+		return "", "must be exactly one of allOf, anyOf, not and rule"
 	}
-	name, list := "allOf", c.AllOf
+	name, list := ".allOf", c.AllOf
 	if c.AnyOf != nil {
-		name, list = "anyOf", c.AnyOf
+		name, list = ".anyOf", c.AnyOf
 	}
 	if list != nil && len(list) == 0 {
-		return fmt.Errorf("%s.%s must not be empty", at, name)
+		return name, "must not be empty"
 	}
-	for i, part := range list {
-		if err := part.validate(fmt.Sprintf("%s.%s[%d]", at, name, i), depth+1); err != nil {
-			return err
+	for i := range list {
+		if at, problem := list[i].invalid(depth + 1); problem != "" {
+			return name + "[" + strconv.Itoa(i) + "]" + at, problem
 		}
 	}
 	if c.Not != nil {
-		return c.Not.validate(at+".not", depth+1)
+		at, problem := c.Not.invalid(depth + 1)
+		return ".not" + at, problem
 	}
 	if c.Rule != "" && c.ResourceType == "" {
-		return fmt.Errorf("%s names no resourceType", at)
+		return "", "names no resourceType"
 	}
-	return nil
+	return "", ""
 }
 
 // PermissionsService asks whether callers may do things.

@@ -29,9 +29,10 @@ type Exchange struct {
 	Request  Request  `json:"request"`
 	Response Response `json:"response"`
 	// Capture names values of the answer, by a path such as
-	// "body.location.id", or "link.after" for a parameter of the URL of the
-	// Link header. Later requests have {{name}} in their place, or {{name|uri}}
-	// where it is to be encoded for a URL.
+	// "body.location.id"; "link.after" or "redirectUrl.code" for a parameter of
+	// the URL of the Link header or of that member of the body; "location.last"
+	// for the last segment of the Location header. Later requests have {{name}}
+	// in their place, or {{name|uri}} where it is to be encoded for a URL.
 	Capture map[string]string `json:"capture,omitempty"`
 	// Poll says that the answer is reached only after a while.
 	Poll bool `json:"poll,omitempty"`

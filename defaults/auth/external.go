@@ -240,7 +240,7 @@ func (x *externals) jwksTokens(cfg core.Config) (core.ExternalTokenVerifier, err
 	}
 	find := x.sets.finder("external "+address, fetchHTTP(x.client, address))
 	return func(ctx context.Context, token string) (string, bool, error) {
-		t, err := parse(token)
+		t, err := x.known.parse(token)
 		if err != nil || !slices.Contains(want.algorithms, jose.SignatureAlgorithm(t.alg)) {
 			return "", false, nil
 		}

@@ -30,7 +30,7 @@ func (s *service) Own() core.Credentials {
 }
 
 func (s *service) Authenticate(ctx context.Context, token string, allowLimited bool) (core.Credentials, error) {
-	t, err := parse(token)
+	t, err := s.shared.known.parse(token)
 	if err == nil {
 		if t.typ == typPlugin {
 			return s.authenticatePlugin(ctx, t)
@@ -142,7 +142,7 @@ func (s *service) authenticatePlugin(ctx context.Context, t *jwt) (core.Credenti
 
 func (s *service) onBehalfOf(ctx context.Context, obo any, actor string) (core.Credentials, error) {
 	text, _ := obo.(string)
-	user, err := parse(text)
+	user, err := s.shared.known.parse(text)
 	if err != nil {
 		return core.Credentials{}, err
 	}

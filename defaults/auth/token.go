@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -38,9 +39,11 @@ const maxTokenLength = 64 << 10
 var asymmetric = signingkey.Algorithms()
 
 // jwt is a JSON Web Token that was taken apart, not verified. Members are
-// kept by their exact names; encoding/json would match fields in any case.
+// kept by their exact names; encoding/json would match fields in any case. It
+// does not change.
 type jwt struct {
 	text   string
+	digest [sha256.Size]byte // of text, or zero
 	typ    string
 	alg    string
 	kid    string

@@ -84,14 +84,6 @@ func (s *Service) Credentials(r *http.Request, allow core.Allow) (core.Credentia
 	return c, nil
 }
 
-// memoKey is what found credentials are kept under. The token is part of it:
-// a context may outlive its request, when one plugin calls another in memory.
-type memoKey struct {
-	service *Service
-	token   string
-	limited bool
-}
-
 func (s *Service) find(r *http.Request, allowLimited bool) (core.Credentials, error) {
 	token := bearer(r.Header)
 	if token == "" && allowLimited {
@@ -100,11 +92,9 @@ func (s *Service) find(r *http.Request, allowLimited bool) (core.Credentials, er
 	if token == "" {
 		return core.NoCredentials(), nil
 	}
-	memo, key := requestmemo.From(r.Context()), memoKey{s, token, allowLimited}
-	if v, ok := memo.Get(key); ok {
-		if c, ok := v.(core.Credentials); ok {
-			return c, nil
-		}
+	memo, key := requestmemo.From(r.Context()), requestmemo.Key{Service: s, Token: token, Limited: allowLimited}
+	if c, ok := memo.Get(key); ok {
+		return c, nil
 	}
 	c, err := s.auth.Authenticate(r.Context(), token, allowLimited)
 	if err != nil {

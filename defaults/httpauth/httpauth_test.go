@@ -132,7 +132,7 @@ func TestCredentialsAreRemembered(t *testing.T) {
 	calls := 0
 	auth := fakeAuth{calls: &calls}
 	s, other := httpauth.New("demo", auth, fakeDiscovery{}), httpauth.New("other", auth, fakeDiscovery{})
-	r := requestmemo.With(request("Bearer user:jane", ""))
+	r := remembered(request("Bearer user:jane", ""))
 	for range 3 {
 		_, _ = s.Credentials(r, core.Allow{User: true})
 	}
@@ -150,7 +150,7 @@ func TestCredentialsAreRemembered(t *testing.T) {
 		t.Errorf("the inner request is taken for %+v, error %v", c.Principal, err)
 	}
 	// Failures are not remembered.
-	bad := requestmemo.With(request("Bearer bad", ""))
+	bad := remembered(request("Bearer bad", ""))
 	calls = 0
 	for range 2 {
 		if _, err := s.Credentials(bad, core.Allow{}); err == nil {
@@ -240,4 +240,9 @@ func FuzzHeaders(f *testing.F) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// remembered returns r with a place for its credentials.
+func remembered(r *http.Request) *http.Request {
+	return r.WithContext(requestmemo.Context(r.Context()))
 }

@@ -208,14 +208,13 @@ func (r *Router) MeasuresItself() bool { return r.measure != nil }
 // ServeHTTP serves a request whose URL is relative to the plugin.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w = answer.Track(w)
-	if requestmemo.From(req.Context()) == nil {
-		req = requestmemo.With(req) // it never left the process
-	}
+	ctx := requestmemo.Context(req.Context())
 	if r.measure != nil {
-		measured, end := r.measure.Begin(req, r.Plugin)
-		req = measured
-		defer func() { end(answer.Status(w)) }()
+		measured, measurement := r.measure.Begin(ctx, req, r.Plugin)
+		ctx = measured
+		defer func() { measurement.End(answer.Status(w)) }()
 	}
+	req = req.WithContext(ctx)
 	aborted := false
 	err := r.Lifecycle.Guard(req.Context(), "an HTTP request", func(context.Context) error {
 		defer func() {
@@ -261,7 +260,7 @@ func (r *Router) admit(w http.ResponseWriter, req *http.Request, path string) er
 	if err != nil {
 		return err
 	}
-	if r.measure != nil && !who.IsNone() {
+	if r.measure != nil && r.measure.Traces() && !who.IsNone() {
 		req = req.WithContext(core.WithSpanPrincipal(req.Context(), who))
 	}
 	if builtIn(path, cookiePath) {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-	"go.opentelemetry.io/otel/trace/noop"
+	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/flytower/flytower/core"
 )
@@ -17,7 +17,7 @@ func TestRequestsAreMeasured(t *testing.T) {
 	t.Parallel()
 	reader := metric.NewManualReader()
 	providers := core.TelemetryProviders{
-		Meter: metric.NewMeterProvider(metric.WithReader(reader)), Tracer: noop.NewTracerProvider(),
+		Meter: metric.NewMeterProvider(metric.WithReader(reader)), Tracer: trace.NewTracerProvider(),
 	}
 	principals := make(chan core.PrincipalType, 1)
 	b := build(t, "", func(_ context.Context, r core.Router, _ core.HTTPAuthService) error {

@@ -27,11 +27,13 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/core/jsonschema"
+	"github.com/flytower/flytower/internal/flight"
 )
 
 // DefaultBodyLimit is how large the body of an apply-conditions request may
@@ -90,7 +92,17 @@ type resourceType struct {
 type rule struct {
 	core.PermissionRule
 	params *jsonschema.Schema
+	// checked are parameters that were found valid: those of the conditions of
+	// a user come with every list.
+	checked *flight.Cache[string, json.RawMessage]
 }
+
+const (
+	// checkedKept parameters of maxChecked bytes each are kept for a rule.
+	checkedKept = 1000
+	maxChecked  = 2 << 10
+	checkedTTL  = time.Hour
+)
 
 // New returns an empty registry of the plugin.
 func New(plugin string, opts ...Option) *Registry {
@@ -211,7 +223,7 @@ func (r *Registry) addRules(resourceType string, rules []core.PermissionRule) er
 		if t.rules[pr.Name] != nil {
 			return fmt.Errorf("plugin %s: resource type %s has two rules named %s", r.plugin, pr.ResourceType, pr.Name)
 		}
-		added := &rule{PermissionRule: pr, params: params}
+		added := &rule{PermissionRule: pr, params: params, checked: flight.NewCache[string, json.RawMessage](checkedKept, checkedTTL, time.Now)}
 		t.rules[pr.Name] = added
 		r.ruleOrder = append(r.ruleOrder, added)
 	}
@@ -284,6 +296,10 @@ func (r *rule) check(params json.RawMessage) (json.RawMessage, error) {
 	if len(params) == 0 || string(params) == "null" {
 		params = json.RawMessage(`{}`)
 	}
+	if valid, ok := r.checked.Peek(string(params)); ok {
+		return valid, nil
+	}
+	key := string(params)
 	params, err := r.params.Check(params)
 	if err != nil {
 		var invalid *jsonschema.ValidationError
@@ -291,6 +307,9 @@ func (r *rule) check(params json.RawMessage) (json.RawMessage, error) {
 			err = invalid.Wire()
 		}
 		return nil, apierr.Wrap(apierr.KindInput, err, "Parameters to rule are invalid")
+	}
+	if len(key) <= maxChecked {
+		r.checked.Put(key, params, time.Now().Add(checkedTTL))
 	}
 	return params, nil
 }

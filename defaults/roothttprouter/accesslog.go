@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/flytower/flytower/internal/isotime"
 	"github.com/flytower/flytower/internal/redact"
 )
 
@@ -17,22 +18,23 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 	if !log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	const iso = "2006-01-02T15:04:05.000Z"
-	date := now.UTC().Format(iso)
 	url := clip(redact.Query(original))
 	method := clip(r.Method)
-	agent := clip(r.Header.Get("User-Agent"))
-	referrer := r.Header.Get("Referer")
+	agent := clip(first(r.Header["User-Agent"]))
+	referrer := first(r.Header["Referer"])
 	if referrer == "" {
-		referrer = r.Header.Get("Referrer")
+		referrer = first(r.Header["Referrer"])
 	}
 	referrer = clip(redact.Query(referrer))
-	length := w.Header().Get("Content-Length")
-	version := strconv.Itoa(r.ProtoMajor) + "." + strconv.Itoa(r.ProtoMinor)
+	length := first(w.Header()["Content-Length"])
+	version := "1.1"
+	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
+		version = strconv.Itoa(r.ProtoMajor) + "." + strconv.Itoa(r.ProtoMinor)
+	}
 
-	line := make([]byte, 0, 256)
+	line := make([]byte, 0, 512)
 	line = append(line, '[')
-	line = append(line, date...)
+	line = isotime.Append(line, now)
 	line = append(line, `] "`...)
 	line = append(line, method...)
 	line = append(line, ' ')
@@ -48,6 +50,8 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 	line = append(line, `" "`...)
 	line = append(line, or(agent, "-")...)
 	line = append(line, '"')
+	text := string(line)
+	date := text[1 : 1+strings.IndexByte(text, 'Z')]
 
 	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs,
@@ -62,7 +66,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, original
 	if referrer != "" {
 		attrs = append(attrs, slog.String("referrer", referrer))
 	}
-	log.LogAttrs(ctx, slog.LevelInfo, string(line), attrs...)
+	log.LogAttrs(ctx, slog.LevelInfo, text, attrs...)
 }
 
 // maxLogged bounds what a client can put into one field of a line, in bytes.
@@ -73,6 +77,13 @@ func clip(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 func or(s, absent string) string {

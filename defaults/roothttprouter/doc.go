@@ -12,7 +12,11 @@
 //  5. the health routes, /.backstage/health/v1/{liveness,readiness,detail},
 //  6. the rate limit (backend.rateLimit),
 //  7. what is mounted with Use; a path outside of /api that nothing is mounted
-//     at goes to the index: the plugin "app", or else the status page.
+//     at goes to the index: the plugin "app", or else the status page, also
+//     where the plugin passes it on because it has no frontend to serve.
+//
+// The headers of 1 are added when an answer is sent. A handler that sets one of
+// them has its own way; one that sets it to nil leaves it out.
 //
 // # Entity tags and buffering
 //

@@ -11,6 +11,7 @@ type connection struct {
 	requests  atomic.Int64
 	streaming atomic.Bool // an event stream, or taken over
 	draining  *atomic.Bool
+	plain     *plainConn         // nil below TLS
 	cancel    context.CancelFunc // of the context of its requests
 }
 

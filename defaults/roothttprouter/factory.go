@@ -30,7 +30,8 @@ func defaultOptions() options {
 }
 
 // WithIndex sets the mounts that get the requests outside of /api that nothing
-// is mounted for, with their URL as it is: the first of them that is mounted.
+// is mounted for, with their URL as it is: the first of them that is mounted,
+// and the next where that passes them on ([core.IndexFallback]).
 // The default is "/api/app", the frontend, and then "/.flytower/status", the
 // status page. "" is none.
 func WithIndex(paths ...string) Option { return func(o *options) { o.index = paths } }

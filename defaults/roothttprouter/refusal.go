@@ -49,6 +49,7 @@ type plainConn struct {
 	// head is how the newest request begins. Reading and refusing are done by
 	// one goroutine after the other, never at once.
 	head []byte
+	wire wire
 }
 
 // maxHead bounds what is kept of a request, in bytes: enough for its line.
@@ -73,6 +74,9 @@ var (
 
 // Write implements [net.Conn].
 func (c *plainConn) Write(p []byte) (int, error) {
+	if n, err, ok := c.wire.write(c.TCPConn, p); ok {
+		return n, err
+	}
 	if len(p) > 256 || !bytes.HasPrefix(p, statusLine) || len(p) < len(statusLine)+3 {
 		return c.TCPConn.Write(p)
 	}
@@ -104,7 +108,7 @@ func (s *Server) refusal() func(status int, head []byte) []byte {
 		body := `{"error":{"name":"` + string(kind) + `","message":"` + message + `"},` + s.refusedRequest(head) + `"response":{"statusCode":` + strconv.Itoa(status) + `}}`
 		var b bytes.Buffer
 		b.WriteString("HTTP/1.1 " + strconv.Itoa(status) + " " + http.StatusText(status) + "\r\n")
-		for _, h := range s.headers {
+		for _, h := range s.headers.list {
 			b.WriteString(h.key + ": " + h.value[0] + "\r\n")
 		}
 		b.WriteString("Vary: Accept-Encoding\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\nConnection: close\r\n\r\n" + body)

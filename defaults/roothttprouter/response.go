@@ -24,6 +24,7 @@ type response struct {
 	inner    http.ResponseWriter
 	req      *http.Request
 	encoders *encoders
+	fixed    *fixedHeaders
 	conn     *connection // nil outside of the server
 
 	status    int // 0 until it is set
@@ -82,6 +83,7 @@ func (w *response) WriteHeader(status int) {
 	w.status = status
 	if status == http.StatusSwitchingProtocols {
 		delete(w.Header(), "Keep-Alive")
+		w.fixed.add(w.Header(), nil)
 		w.committed = true
 		w.inner.WriteHeader(status)
 	}
@@ -137,7 +139,23 @@ func (w *response) body(p []byte) (int, error) {
 	if w.enc != nil {
 		return w.enc.Write(p)
 	}
+	if len(p) >= largeBody && w.conn != nil && w.conn.plain != nil {
+		return w.conn.plain.large(func() (int, error) { return w.inner.Write(p) })
+	}
 	return w.inner.Write(p)
+}
+
+// WriteWhole implements [answer.Whole]: p is the whole body. It is neither kept
+// nor copied.
+func (w *response) WriteWhole(p []byte) (int, error) {
+	if w.Sent() || w.held != nil || len(p) == 0 || len(p) > maxHeld || w.Header()["Trailer"] != nil {
+		return w.Write(p)
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.commit(len(p), p)
+	return w.body(p)
 }
 
 // commit sends the header. length is that of the whole body, or -1; begin is
@@ -155,6 +173,7 @@ func (w *response) commit(length int, begin []byte) {
 		w.tag(h, begin)
 	}
 	if w.noBody {
+		w.fixed.add(h, w.conn)
 		w.inner.WriteHeader(w.status)
 		return
 	}
@@ -169,6 +188,7 @@ func (w *response) commit(length int, begin []byte) {
 	if w.conn != nil && strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
 		w.conn.stream()
 	}
+	w.fixed.add(h, w.conn)
 	w.inner.WriteHeader(w.status)
 }
 

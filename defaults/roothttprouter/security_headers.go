@@ -156,22 +156,51 @@ func referrerPolicy(c core.Config) (string, error) {
 	return strings.Join(values, ","), nil
 }
 
-// fixedHeader is a header that every answer has.
+// fixedHeader is a header that every answer has, unless its handler says
+// otherwise.
 type fixedHeader struct {
 	key   string // canonical
 	value []string
 }
 
-func securityHeaders(c core.Config) ([]fixedHeader, error) {
+// fixedHeaders are all of them; text is how they are sent.
+type fixedHeaders struct {
+	list []fixedHeader
+	text []byte
+}
+
+// add adds the headers that h does not have. On a connection without TLS they
+// need not go through h.
+func (f *fixedHeaders) add(h http.Header, conn *connection) {
+	if conn != nil && conn.plain != nil && !f.anyIn(h) {
+		conn.plain.wire.insert = f.text
+		return
+	}
+	for i := range f.list {
+		if _, own := h[f.list[i].key]; !own {
+			h[f.list[i].key] = f.list[i].value
+		}
+	}
+}
+
+func (f *fixedHeaders) anyIn(h http.Header) bool {
+	for i := range f.list {
+		if _, own := h[f.list[i].key]; own {
+			return true
+		}
+	}
+	return false
+}
+
+func securityHeaders(c core.Config) (out fixedHeaders, err error) {
 	csp, err := contentSecurityPolicy(c)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	referrer, err := referrerPolicy(c)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	var out []fixedHeader
 	for _, h := range [][2]string{
 		{"Content-Security-Policy", csp},
 		{"Referrer-Policy", referrer},
@@ -184,7 +213,9 @@ func securityHeaders(c core.Config) ([]fixedHeader, error) {
 		{"X-XSS-Protection", "0"},
 	} {
 		// The slices are shared by all answers; appending to one copies it.
-		out = append(out, fixedHeader{http.CanonicalHeaderKey(h[0]), []string{h[1]}[:1:1]})
+		key := http.CanonicalHeaderKey(h[0])
+		out.list = append(out.list, fixedHeader{key, []string{h[1]}[:1:1]})
+		out.text = append(out.text, key+": "+h[1]+"\r\n"...)
 	}
 	return out, nil
 }

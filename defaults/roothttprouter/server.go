@@ -18,7 +18,6 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/answer"
 	"github.com/flytower/flytower/internal/ratelimit"
-	"github.com/flytower/flytower/internal/requestmemo"
 	"github.com/flytower/flytower/internal/routes"
 )
 
@@ -37,7 +36,7 @@ type Server struct {
 	Dependencies
 	options
 	limits    limits
-	headers   []fixedHeader
+	headers   fixedHeaders
 	cors      *cors
 	trust     trust
 	health    *healthRoutes
@@ -242,10 +241,11 @@ func (l serverLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *Server) connContext(ctx context.Context, _ net.Conn) context.Context {
+func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
+	plain, _ := c.(*plainConn)
 	// Detached from its parent, which would remember the connection for ever.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	return context.WithValue(ctx, connectionKey{}, &connection{cancel: cancel, draining: &s.draining})
+	return context.WithValue(ctx, connectionKey{}, &connection{cancel: cancel, draining: &s.draining, plain: plain})
 }
 
 // Addr implements [core.HTTPRoot].
@@ -264,9 +264,6 @@ func (s *Server) Mounts() []string { return s.mounts.paths() }
 func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	conn, _ := r.Context().Value(connectionKey{}).(*connection)
 	h := inner.Header()
-	for i := range s.headers {
-		h[s.headers[i].key] = s.headers[i].value
-	}
 	s.announceKeepAlive(h, r, conn)
 	if conn != nil {
 		s.track(conn)
@@ -276,7 +273,7 @@ func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	if original == "" {
 		original = r.URL.RequestURI()
 	}
-	w := &response{inner: inner, req: r, encoders: &s.encoders, conn: conn}
+	w := &response{inner: inner, req: r, encoders: &s.encoders, fixed: &s.headers, conn: conn}
 	s.trust.apply(r)
 	completed := false
 	defer func() {
@@ -364,18 +361,37 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	r = requestmemo.With(r)
 	if m, rest := s.mounts.find(path); m != nil {
 		m.handler.ServeHTTP(w, m.strip(r, rest))
 		return
 	}
 	if !belowAPI(path) {
-		for _, index := range s.index {
-			if h, ok := s.mounts.get(index); ok {
-				h.ServeHTTP(w, r)
-				return
-			}
+		index{s, s.index}.ServeHTTP(w, r)
+		return
+	}
+	w.WriteHeader(http.StatusNotFound)
+}
+
+// index serves what nothing is mounted for, from the first of the mounts that
+// is there; that one may pass it on to the next.
+type index struct {
+	server *Server
+	mounts []string
+}
+
+// ServeHTTP implements [http.Handler].
+func (x index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for i, path := range x.mounts {
+		h, ok := x.server.mounts.get(path)
+		if !ok {
+			continue
 		}
+		var next http.Handler // none after the last
+		if rest := x.mounts[i+1:]; len(rest) > 0 {
+			next = index{x.server, rest}
+		}
+		h.ServeHTTP(w, core.WithIndexFallback(r, next))
+		return
 	}
 	w.WriteHeader(http.StatusNotFound)
 }

@@ -190,6 +190,19 @@ func TestSecurityHeadersAreOnEveryAnswer(t *testing.T) {
 	check("a malformed request", resp.Header)
 }
 
+func TestHandlersHaveTheirOwnSecurityHeaders(t *testing.T) {
+	t.Parallel()
+	s := start(t, "backend:\n")
+	s.mount("/own", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Frame-Options", "DENY")
+		w.Header()["Referrer-Policy"] = nil
+	})
+	resp, _ := s.do("GET", "/own")
+	if own, left := resp.Header["X-Frame-Options"], resp.Header["Referrer-Policy"]; len(own) != 1 || own[0] != "DENY" || left != nil || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("got %v", resp.Header)
+	}
+}
+
 func TestDefaultContentSecurityPolicy(t *testing.T) {
 	t.Parallel()
 	resp, _ := start(t, "backend:\n").do("GET", "/")
@@ -295,6 +308,33 @@ func TestIndexCanBeSwitchedOff(t *testing.T) {
 	s.mount("/api/app", text("app"))
 	if resp, _ := s.do("GET", "/"); resp.StatusCode != 404 {
 		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+func TestIndexPassesOn(t *testing.T) {
+	t.Parallel()
+	s := start(t, "backend:\n")
+	passOn := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next, ok := core.IndexFallback(r)
+		if !ok || r.URL.Path == "/mine" {
+			_, _ = io.WriteString(w, "app "+r.URL.Path)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	s.mount("/api/app", passOn)
+	if resp, _ := s.do("GET", "/x"); resp.StatusCode != 404 {
+		t.Errorf("with nobody else to ask: status %d", resp.StatusCode)
+	}
+	s.mount("/.flytower/status", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, again := core.IndexFallback(r)
+		_, _ = fmt.Fprint(w, "status ", r.URL.Path, " ", again)
+	}))
+	// Below its own path, nobody else is asked.
+	for path, want := range map[string]string{"/mine": "app /mine", "/x": "status /x false", "/api/app/x": "app /x"} {
+		if _, body := s.do("GET", path); body != want {
+			t.Errorf("GET %s: %q, want %q", path, body, want)
+		}
 	}
 }
 

@@ -398,3 +398,34 @@ func TestWholeBodies(t *testing.T) {
 		t.Errorf("compressed: encoding %q, length %d", resp.Header.Get("Content-Encoding"), resp.ContentLength)
 	}
 }
+
+// TestAnswersOfAllSizes sends bodies around the sizes at which they take another
+// way to the connection, several over each connection.
+func TestAnswersOfAllSizes(t *testing.T) {
+	t.Parallel()
+	s := start(t, "backend:\n")
+	s.mount("/sized", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		body := strings.Repeat("0123456789abcdef", n/16+1)[:n]
+		if r.URL.Query().Has("long") {
+			w.Header().Set("X-Long", strings.Repeat("long", 2000)) // no head that fits into one write
+		}
+		if r.URL.Query().Has("early") {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("Content-Length", strconv.Itoa(n))
+		_, _ = io.WriteString(w, body)
+	})
+	for _, n := range []int{1, 1000, 3000, 3300, 4095, 4096, 4097, 8191, 8192, 8193, 12_000, 70_000, 2_000_000} {
+		for _, more := range []string{"", "&long", "&early", "&long&early"} {
+			resp, got := s.do("GET", "/sized?n="+strconv.Itoa(n)+more)
+			if resp.StatusCode != 200 || got != strings.Repeat("0123456789abcdef", n/16+1)[:n] {
+				t.Errorf("%d%s: %d, %d bytes", n, more, resp.StatusCode, len(got))
+			}
+			if len(resp.Header["X-Content-Type-Options"]) != 1 || (len(resp.Header.Get("X-Long")) == 8000) != strings.Contains(more, "long") {
+				t.Errorf("%d%s: %v", n, more, resp.Header)
+			}
+		}
+	}
+}

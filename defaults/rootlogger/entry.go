@@ -15,11 +15,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/flytower/flytower/backend"
+	"github.com/flytower/flytower/internal/isotime"
 	"github.com/flytower/flytower/internal/jsonvalue"
 )
-
-// timeFormat is ISO 8601 with milliseconds, as JavaScript writes it.
-const timeFormat = "2006-01-02T15:04:05.000Z"
 
 // entry is a record on its way to a line. Values are what encoding/json can
 // encode, or errors.
@@ -313,7 +311,7 @@ func (e *entry) json(timestamp bool) []byte {
 	fields.set("level", levelName(e.level))
 	fields.set("message", e.message)
 	if timestamp && !e.time.IsZero() {
-		fields.set("timestamp", e.time.UTC().Format(timeFormat))
+		fields.set("timestamp", e.time.UTC().Format(isotime.Layout))
 	}
 	line, err := fields.appendJSON(make([]byte, 0, 512))
 	if err == nil {
@@ -381,7 +379,7 @@ func (e *entry) text(color bool) []byte {
 		}
 	}
 	if !e.time.IsZero() {
-		paint(dim, e.time.UTC().Format(timeFormat))
+		paint(dim, e.time.UTC().Format(isotime.Layout))
 		b.WriteByte(' ')
 	}
 	fields := e.expand(&e.fields)

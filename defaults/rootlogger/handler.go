@@ -58,6 +58,14 @@ func (h *handler) WithGroup(name string) slog.Handler {
 
 func (h *handler) Handle(_ context.Context, record slog.Record) error {
 	s := h.state.settings.Load()
+	if h.state.json && record.Level >= s.level {
+		p, _ := plainLines.Get().(*plainLine)
+		defer p.free()
+		if p.render(s, h, record) {
+			_, err := h.state.out.Write(h.state.redactor.Redact(p.line)) // it has no controls to escape
+			return err
+		}
+	}
 	e := newEntry(record)
 	for _, a := range s.meta {
 		e.add(nil, a)

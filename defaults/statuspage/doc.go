@@ -5,8 +5,8 @@
 //
 //	b := flytower.New() // open http://localhost:7007/
 //
-// The page is at / where the plugin app, the frontend, is not installed, and
-// always at /.flytower/status. It follows the backend by asking again every
+// The page is at / where no frontend is served (by the plugin app), and always
+// at /.flytower/status. It follows the backend by asking again every
 // few seconds, and is complete without the script that does so. Programs read
 // the same from /.flytower/status.json.
 //

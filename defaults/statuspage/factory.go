@@ -81,7 +81,7 @@ const ConfigSchema = `{
       "properties": {
         "statusPage": {
           "enum": ["off", "loopback", "public"],
-          "description": "Who may see the status page, at / where the plugin app is not installed and at /.flytower/status: requests from this machine that no proxy passed on (loopback), everybody, who then sees no errors, versions or places in the source (public), or nobody (off). Default: loopback."
+          "description": "Who may see the status page, at / where no frontend is served and at /.flytower/status: requests from this machine that no proxy passed on (loopback), everybody, who then sees no errors, versions or places in the source (public), or nobody (off). Default: loopback."
         }
       }
     }

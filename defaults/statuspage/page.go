@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,7 +115,7 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) {
 	base := "" // of what the page refers to
 	switch path, _, _ := strings.Cut(r.RequestURI, "?"); {
 	case !strings.HasPrefix(path, "/."):
-		if p.frontendInstalled() {
+		if p.frontendComes() {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
@@ -132,15 +133,13 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(page.Bytes()) // the client may be gone
 }
 
-// frontendInstalled reports whether / belongs to the frontend, also while
-// that has not started.
-func (p *Page) frontendInstalled() bool {
-	for _, s := range p.instance.Status().Plugins {
-		if s.ID == frontend {
-			return true
-		}
+// frontendComes reports whether / will belong to the frontend as soon as its
+// routes are mounted. From then on it passes on what it does not serve.
+func (p *Page) frontendComes() bool {
+	if _, mounted := p.server.Handler("/api/" + frontend); mounted {
+		return false
 	}
-	return false
+	return slices.ContainsFunc(p.instance.Status().Plugins, func(s backend.PluginStatus) bool { return s.ID == frontend })
 }
 
 func (p *Page) serveReport(w http.ResponseWriter, r *http.Request) {

@@ -32,6 +32,21 @@ type Writer interface {
 	Discard()
 }
 
+// Whole is a response writer that may be told that a body is all there is. Others
+// cannot know that until the handler returns.
+type Whole interface {
+	// WriteWhole is Write, to be called once.
+	WriteWhole(body []byte) (int, error)
+}
+
+// Write writes the whole body of an answer.
+func Write(w http.ResponseWriter, body []byte) (int, error) {
+	if whole, ok := w.(Whole); ok {
+		return whole.WriteWhole(body)
+	}
+	return w.Write(body)
+}
+
 // Error answers with err. If a part of another answer was sent already, it
 // aborts the connection instead, by the panic of [http.ErrAbortHandler]. w
 // should be a [Writer], wrap one (with an Unwrap method), or have been made by

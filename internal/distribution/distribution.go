@@ -10,6 +10,7 @@ import (
 	"github.com/flytower/flytower/command"
 	"github.com/flytower/flytower/defaults/telemetry/otlp"
 	"github.com/flytower/flytower/internal/exampledata"
+	appbackend "github.com/flytower/flytower/plugins/app-backend"
 	authbackend "github.com/flytower/flytower/plugins/auth-backend"
 	authmodulegithubprovider "github.com/flytower/flytower/plugins/auth-backend-module-github-provider"
 	authmodulegitlabprovider "github.com/flytower/flytower/plugins/auth-backend-module-gitlab-provider"
@@ -36,6 +37,7 @@ import (
 // Features returns the plugins and modules of the standard backend.
 func Features() []backend.Feature {
 	return []backend.Feature{
+		appbackend.Plugin, // if there is a frontend to serve
 		authbackend.Plugin,
 		authmoduleguestprovider.Module, // a provider signs in where auth.providers has it
 		authmodulegithubprovider.Module,

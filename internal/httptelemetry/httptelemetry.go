@@ -28,6 +28,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/flytower/flytower/core"
 )
@@ -35,6 +36,7 @@ import (
 // HTTP has the instruments for requests. It is safe for concurrent use.
 type HTTP struct {
 	tracer     trace.Tracer
+	traces     bool // there are spans
 	propagator propagation.TextMapPropagator
 	active     metric.Int64UpDownCounter
 	served     metric.Float64Histogram
@@ -102,8 +104,10 @@ func (l *labels) of(a answered) *labelled {
 func New(providers core.TelemetryProviders) (*HTTP, error) {
 	const scope = "flytower.http"
 	meter := providers.Meter.Meter(scope)
+	_, none := providers.Tracer.(noop.TracerProvider)
 	h := &HTTP{
 		tracer:     providers.Tracer.Tracer(scope),
+		traces:     !none,
 		propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 		now:        time.Now,
 	}
@@ -126,51 +130,95 @@ type routeKey struct{}
 // SetRoute names the route that a request matched: "/entities/{uid}". Outside
 // of a measured request it does nothing.
 func SetRoute(ctx context.Context, route string) {
-	if holder, ok := ctx.Value(routeKey{}).(*atomic.Pointer[string]); ok {
-		holder.Store(&route)
+	if m := measurementOf(ctx); m != nil {
+		m.route.Store(&route)
 	}
+}
+
+func measurementOf(ctx context.Context) *Measurement {
+	m, _ := ctx.Value(routeKey{}).(*Measurement)
+	return m
 }
 
 // nameRoute takes the route from the pattern of a mux ("GET /entities/{uid}"),
 // unless the router has named it.
 func nameRoute(ctx context.Context, pattern string) {
-	holder, ok := ctx.Value(routeKey{}).(*atomic.Pointer[string])
-	if !ok {
+	m := measurementOf(ctx)
+	if m == nil {
 		return
 	}
 	if _, path, hasMethod := strings.Cut(pattern, " "); hasMethod {
 		pattern = strings.TrimLeft(path, " \t")
 	}
-	holder.CompareAndSwap(nil, &pattern)
+	m.route.CompareAndSwap(nil, &pattern)
 }
 
 const pluginAttribute = "backstage.plugin.id"
 
-// Begin measures the answer to r by a plugin ("" for the server itself). The
-// request that it returns goes on to the handler; end is called, once, with
-// the status of the answer. A request that is measured already, by what stands
-// around the caller, is not counted again.
-func (h *HTTP) Begin(r *http.Request, plugin string) (measured *http.Request, end func(status int)) {
-	if _, again := r.Context().Value(routeKey{}).(*atomic.Pointer[string]); again {
-		return r, func(int) {}
+// Traces reports whether there are spans.
+func (h *HTTP) Traces() bool { return h.traces }
+
+// Measurement is that of a request under way. It is the context of the request,
+// too; nil is that of a request that is measured elsewhere.
+type Measurement struct {
+	context.Context // with the span
+
+	http   *HTTP
+	what   answered
+	active *labelled
+	began  time.Time
+	route  atomic.Pointer[string]
+}
+
+// Value implements [context.Context].
+func (m *Measurement) Value(key any) any {
+	if _, ok := key.(routeKey); ok {
+		return m
 	}
-	began := h.now()
-	what := answered{method: knownMethod(r.Method), plugin: plugin}
-	active := h.labels.of(what)
-	route := &atomic.Pointer[string]{}
-	ctx := context.WithValue(h.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header)), routeKey{}, route)
-	ctx, span := h.tracer.Start(ctx, spanName(r.Method), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(active.attributes...))
-	h.active.Add(ctx, 1, active.add...)
-	return r.WithContext(ctx), func(status int) {
-		h.active.Add(ctx, -1, active.add...)
-		what.status = status
-		if name := route.Load(); name != nil {
-			what.route = *name
-		}
-		done := h.labels.of(what)
+	return m.Context.Value(key)
+}
+
+// Begin measures the answer to r by a plugin ("" for the server itself). The
+// context that it makes of ctx, which may say more than that of r, goes on to
+// the handler. A request that is measured already, by what stands around the
+// caller, is not counted again.
+func (h *HTTP) Begin(ctx context.Context, r *http.Request, plugin string) (context.Context, *Measurement) {
+	if again := measurementOf(ctx); again != nil {
+		return ctx, nil
+	}
+	m := &Measurement{http: h, what: answered{method: knownMethod(r.Method), plugin: plugin}, began: h.now()}
+	m.active = h.labels.of(m.what)
+	if carriesTrace(r.Header) {
+		ctx = h.propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	}
+	if h.traces {
+		ctx, _ = h.tracer.Start(ctx, spanName(r.Method), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(m.active.attributes...))
+	}
+	m.Context = ctx
+	h.active.Add(m, 1, m.active.add...)
+	return m, m
+}
+
+// carriesTrace reports whether the propagator would find anything.
+func carriesTrace(h http.Header) bool { return h["Traceparent"] != nil || h["Baggage"] != nil }
+
+// End is to be called once, with the status of the answer.
+func (m *Measurement) End(status int) {
+	if m == nil {
+		return
+	}
+	h := m.http
+	h.active.Add(m, -1, m.active.add...)
+	m.what.status = status
+	if name := m.route.Load(); name != nil {
+		m.what.route = *name
+	}
+	done := h.labels.of(m.what)
+	if h.traces {
+		span := trace.SpanFromContext(m.Context)
 		if span.IsRecording() {
-			if what.route != "" {
-				span.SetName(spanName(r.Method) + " " + what.route)
+			if m.what.route != "" {
+				span.SetName(spanName(m.what.method) + " " + m.what.route)
 			}
 			if status >= http.StatusInternalServerError {
 				span.SetStatus(codes.Error, "")
@@ -178,15 +226,16 @@ func (h *HTTP) Begin(r *http.Request, plugin string) (measured *http.Request, en
 			span.SetAttributes(done.attributes...)
 		}
 		span.End()
-		h.served.Record(ctx, h.now().Sub(began).Seconds(), done.record...)
 	}
+	h.served.Record(m, h.now().Sub(m.began).Seconds(), done.record...)
 }
 
 // Middleware measures what a handler of the plugin answers.
 func (h *HTTP) Middleware(plugin string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			measured, end := h.Begin(r, plugin)
+			ctx, measurement := h.Begin(r.Context(), r, plugin)
+			measured := r.WithContext(ctx)
 			recorder := &recorder{ResponseWriter: w}
 			finished := false
 			defer func() {
@@ -201,7 +250,7 @@ func (h *HTTP) Middleware(plugin string) func(http.Handler) http.Handler {
 				default:
 					status = http.StatusInternalServerError // the handler panicked
 				}
-				end(status)
+				measurement.End(status)
 			}()
 			next.ServeHTTP(recorder, measured)
 			finished = true

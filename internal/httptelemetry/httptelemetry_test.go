@@ -150,8 +150,8 @@ func TestUnknownMethodsAreOne(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	for _, method := range []string{"BREW", "WHEN"} {
-		_, end := f.Begin(httptest.NewRequest(method, "/", nil), "")
-		end(404)
+		_, measurement := f.Begin(t.Context(), httptest.NewRequest(method, "/", nil), "")
+		measurement.End(404)
 	}
 	for _, span := range f.spans.GetSpans() {
 		if span.Name != "HTTP" {

@@ -11,14 +11,15 @@
 //		return nil
 //	})
 //
-// A full run first writes everything that the source has to a temporary file,
-// and then hands the file in as one mutation:
+// A full run is one mutation, see catalognode.ProviderConnection: the catalog
+// takes all that the source has into a temporary file, before it changes
+// anything. So
 //
-//   - An error of the source ends the run before the catalog was touched.
-//   - No more than one entity is held in memory, and no transaction is open
-//     while the source is read, however long that takes.
-//   - The numbers are known before the mutation. If the source has far fewer
-//     entities than in the last run, the mutation is refused; see
+//   - an error of the source ends the run, and nothing was changed;
+//   - few entities are in memory, and no transaction is open while the source
+//     is read, however long that takes;
+//   - the numbers are known before anything is removed. If the source has far
+//     fewer entities than in the last run, the mutation is refused; see
 //     [Options.MaxRemovedPercentage].
 //
 // Changes that come by [Provider.Delta] while a full run reads the source are

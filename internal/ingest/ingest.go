@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -102,41 +103,59 @@ func (p *Provider) Full(ctx context.Context, collect func(ctx context.Context, a
 	defer p.setRunning(false)
 	began := time.Now()
 
-	s, err := newSpool()
-	if err != nil {
-		return catalognode.MutationReport{}, err
-	}
-	defer s.remove()
-	if err := collect(ctx, s.add); err != nil {
-		return catalognode.MutationReport{}, err
-	}
-	if err := context.Cause(ctx); err != nil {
-		// A source that stopped early without saying so is not read whole.
-		return catalognode.MutationReport{}, err
-	}
-	if err := s.finish(); err != nil {
-		return catalognode.MutationReport{}, err
-	}
-	read := time.Since(began)
-	if err := p.check(ctx, s.counts); err != nil {
-		return catalognode.MutationReport{}, err
-	}
+	var read time.Duration
+	counts := map[string]int{}
+	// The catalog takes the whole sequence before it changes anything, so an
+	// error at its end is early enough.
 	report, err := p.o.Connection.ApplyFull(ctx, func(yield func(catalognode.DeferredEntity, error) bool) {
-		for e, err := range s.all() {
-			if !yield(catalognode.DeferredEntity{Entity: e, LocationKey: p.o.LocationKey}, err) || err != nil {
-				return
-			}
+		err := p.collect(ctx, collect, counts, yield)
+		if read = time.Since(began); err == nil {
+			err = p.check(ctx, counts)
+		}
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(catalognode.DeferredEntity{}, err)
 		}
 	})
 	if err != nil {
 		return report, err
 	}
-	if err := p.baseline.record(ctx, p.o.Fingerprint, s.counts); err != nil {
+	if err := p.baseline.record(ctx, p.o.Fingerprint, counts); err != nil {
 		return report, err
 	}
 	p.o.Logger.InfoContext(ctx, "read the source and applied it to the catalog", "provider", p.o.Provider, "seen", report.Seen, "added", report.Added,
 		"changed", report.Changed, "removed", report.Removed, "conflicts", report.Conflicts, "read", read, "applied", time.Since(began)-read)
 	return report, p.replay(ctx)
+}
+
+// errEnough tells a source that nobody wants more of it.
+var errEnough = errors.New("the catalog takes no more entities")
+
+// collect yields what the source has, and counts it.
+func (p *Provider) collect(ctx context.Context, collect func(ctx context.Context, add AddFunc) error, counts map[string]int, yield func(catalognode.DeferredEntity, error) bool) error {
+	enough := false
+	err := collect(ctx, func(e catalogcommon.Entity) error {
+		if enough {
+			return errEnough
+		}
+		e, err := catalogcommon.NormalizeEntity(e) // a copy
+		if err != nil {
+			return err
+		}
+		counts[e.Kind()]++
+		if enough = !yield(catalognode.DeferredEntity{Entity: e, LocationKey: p.o.LocationKey}, nil); enough {
+			return errEnough
+		}
+		return nil
+	})
+	switch {
+	case enough:
+		return errEnough
+	case err != nil:
+		return err
+	default:
+		// A source that stopped early without saying so is not read whole.
+		return context.Cause(ctx)
+	}
 }
 
 // check refuses a source that shrank too much.

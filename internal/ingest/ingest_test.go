@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +16,8 @@ import (
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
 
+var errRefused = errors.New("an entity that is not taken")
+
 // catalog has the names of the entities of a provider.
 type catalog struct {
 	catalognode.ProviderConnection
@@ -24,6 +25,7 @@ type catalog struct {
 	fulls     int
 	beforeEnd func() // called within ApplyFull
 	err       error
+	refuses   string // the name of an entity that it does not take
 }
 
 func (c *catalog) ApplyFull(_ context.Context, entities iter.Seq2[catalognode.DeferredEntity, error]) (catalognode.MutationReport, error) {
@@ -31,6 +33,9 @@ func (c *catalog) ApplyFull(_ context.Context, entities iter.Seq2[catalognode.De
 	for d, err := range entities {
 		if err != nil {
 			return catalognode.MutationReport{}, err
+		}
+		if d.Entity.Name() == c.refuses {
+			return catalognode.MutationReport{}, errRefused
 		}
 		next[d.Entity.Name()] = true
 	}
@@ -159,7 +164,7 @@ func TestFailuresLeaveTheCatalogAlone(t *testing.T) {
 	if err := full(t, p, 3, 0); err != nil {
 		t.Fatal(err)
 	}
-	broken := errors.New("broken")
+	broken := fmt.Errorf("broken: %w", errRefused)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	for label, run := range map[string]func() error{
 		"source": func() error {
@@ -172,13 +177,24 @@ func TestFailuresLeaveTheCatalogAlone(t *testing.T) {
 			_, err := p.Full(ctx, func(context.Context, ingest.AddFunc) error { cancel(broken); return nil })
 			return err
 		},
+		"an entity is refused, and the source does not listen": func() error {
+			c.refuses = "c1"
+			defer func() { c.refuses = "" }()
+			_, err := p.Full(t.Context(), func(_ context.Context, add ingest.AddFunc) error {
+				for _, name := range []string{"c0", "c1", "c2"} {
+					_ = add(entity("Component", name))
+				}
+				return nil
+			})
+			return err
+		},
 		"catalog": func() error {
 			c.err = broken
 			defer func() { c.err = nil }()
 			return full(t, p, 1, 0)
 		},
 	} {
-		if err := run(); !errors.Is(err, broken) {
+		if err := run(); !errors.Is(err, errRefused) {
 			t.Errorf("%s: %v", label, err)
 		}
 		if c.fulls != 1 || len(c.names) != 3 {
@@ -215,23 +231,5 @@ func TestDeltasDuringAFullRun(t *testing.T) {
 	}
 	if len(c.names) != 3 {
 		t.Errorf("old changes were applied once more: %v", c.names)
-	}
-}
-
-func TestTemporaryFilesAreRemoved(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
-	p := newProvider(t, testdb.NewSQLite(t), &catalog{}, "1")
-	if err := full(t, p, 3, 0); err != nil {
-		t.Fatal(err)
-	}
-	_, err := p.Full(t.Context(), func(context.Context, ingest.AddFunc) error {
-		return errors.New("broken")
-	})
-	if err == nil {
-		t.Error("no error")
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("%d files are left, %v", len(left), err)
 	}
 }

@@ -289,20 +289,15 @@ type connection struct {
 func (x connection) ApplyFull(_ context.Context, entities iter.Seq2[catalognode.DeferredEntity, error]) (catalognode.MutationReport, error) {
 	next := map[string]catalognode.DeferredEntity{}
 	seen := 0
-	// Twice, because a transaction that lost a deadlock reads it again.
-	for range 2 {
-		clear(next)
-		seen = 0
-		for d, err := range entities {
-			if err != nil {
-				return catalognode.MutationReport{}, err
-			}
-			if err := check(d); err != nil {
-				return catalognode.MutationReport{}, err
-			}
-			seen++
-			next[key(d.Entity)] = d
+	for d, err := range entities {
+		if err != nil {
+			return catalognode.MutationReport{}, err
 		}
+		if err := check(d); err != nil {
+			return catalognode.MutationReport{}, err
+		}
+		seen++
+		next[key(d.Entity)] = d
 	}
 	x.c.mu.Lock()
 	defer x.c.mu.Unlock()

@@ -57,7 +57,10 @@ func Defaults(keyPrefix string) Settings {
 
 // Parse reads a level of backend.rateLimit over the defaults.
 func Parse(c core.Config, keyPrefix string) (Settings, error) {
-	s := Defaults(keyPrefix)
+	return parseOver(c, Defaults(keyPrefix))
+}
+
+func parseOver(c core.Config, s Settings) (Settings, error) {
 	var err error
 	if s.Window, err = c.DurationOr("window", s.Window); err != nil {
 		return s, err

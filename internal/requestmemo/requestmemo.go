@@ -2,30 +2,52 @@
 // it are kept, so that the barrier of a router and its handlers verify a token
 // once.
 //
-//	r = requestmemo.With(r) // in the router
+//	r = r.WithContext(requestmemo.Context(r.Context())) // in the router
 //	memo := requestmemo.From(r.Context())
 package requestmemo
 
 import (
 	"context"
-	"net/http"
 	"sync"
+
+	"github.com/flytower/flytower/core"
 )
 
 type contextKey struct{}
 
-// Memo holds a few values. It is safe for concurrent use.
+// Key says which credentials are meant: those that a service finds for a
+// token. The token is part of it: a context may outlive its request, when one
+// plugin calls another in memory.
+type Key struct {
+	Service any // a pointer
+	Token   string
+	Limited bool
+}
+
+// Memo holds a few credentials. It is the context of the request, too. It is
+// safe for concurrent use.
 type Memo struct {
+	context.Context
+
 	mu      sync.Mutex
-	entries [4]entry
+	entries [2]*entry
 	n       int
 }
 
-type entry struct{ key, value any }
+type entry struct {
+	key Key
+	who core.Credentials
+}
 
-// With returns r with a memo in its context.
-func With(r *http.Request) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), contextKey{}, &Memo{}))
+// Context returns a context with a memo.
+func Context(ctx context.Context) context.Context { return &Memo{Context: ctx} }
+
+// Value implements [context.Context].
+func (m *Memo) Value(key any) any {
+	if _, ok := key.(contextKey); ok {
+		return m
+	}
+	return m.Context.Value(key)
 }
 
 // From returns the memo of a context, nil if there is none.
@@ -34,28 +56,28 @@ func From(ctx context.Context) *Memo {
 	return m
 }
 
-// Get returns the value of a comparable key. m may be nil.
-func (m *Memo) Get(key any) (value any, ok bool) {
+// Get returns the credentials of a key. m may be nil.
+func (m *Memo) Get(key Key) (who core.Credentials, ok bool) {
 	if m == nil {
-		return nil, false
+		return core.Credentials{}, false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, e := range m.entries[:min(m.n, len(m.entries))] {
-		if e.key == key {
-			return e.value, true
+	for _, e := range m.entries {
+		if e != nil && e.key == key {
+			return e.who, true
 		}
 	}
-	return nil, false
+	return core.Credentials{}, false
 }
 
-// Put keeps a value; of many, the oldest are forgotten. m may be nil.
-func (m *Memo) Put(key, value any) {
+// Put keeps credentials; of many, the oldest are forgotten. m may be nil.
+func (m *Memo) Put(key Key, who core.Credentials) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.entries[m.n%len(m.entries)] = entry{key, value}
+	m.entries[m.n%len(m.entries)] = &entry{key, who}
 	m.n++
 }

@@ -108,7 +108,7 @@ func TestUserInfo(t *testing.T) {
 	r := start(t, memory+"auth: { providers: { issuer: {} } }", issuer)
 	const path = "/api/auth/v1/userinfo"
 	jane := r.issue(t, "sub=user:default/jane&ent=user:default/jane&ent=group:default/a&level=3")
-	if _, body := r.send(t, http.MethodGet, path, "Authorization", "Bearer "+jane); body != `{"claims":{"ent":["user:default/jane","group:default/a"],"level":"3","sub":"user:default/jane"}}` {
+	if _, body := r.send(t, http.MethodGet, path, "Authorization", "Bearer "+jane); body != `{"claims":{"ent":["user:default/jane","group:default/a"],"level":"3","sub":"user:default/jane"},"sub":"user:default/jane"}` {
 		t.Errorf("user info %s", body)
 	}
 	// The cookie has the limited form of the token, which will do as a token,

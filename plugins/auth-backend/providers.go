@@ -17,7 +17,9 @@ type providers struct {
 	config      core.Config
 	log         *slog.Logger
 	development bool
+	auditor     core.AuditorService
 	options     authnode.ProviderOptions // without what differs by provider
+	openID      *openIDProvider
 }
 
 func (p *providers) bind(ctx context.Context, router core.Router, all []registered) error {
@@ -42,7 +44,9 @@ func (p *providers) bind(ctx context.Context, router core.Router, all []register
 		switch {
 		case err == nil:
 			p.log.InfoContext(ctx, "auth provider is ready", "provider", r.id)
+			provider = p.audited(r.id, provider)
 			route(router, r.id, provider)
+			p.openID.offer(router, r.id, provider)
 		case p.development && ctx.Err() == nil:
 			p.log.WarnContext(ctx, "Skipping "+r.id+" auth provider", "error", err)
 			missing(router, r.id, apierr.NotFound("Auth provider '%s' is misconfigured; the log of the start says why", r.id))
@@ -51,6 +55,23 @@ func (p *providers) bind(ctx context.Context, router core.Router, all []register
 		}
 	}
 	return nil
+}
+
+// audited puts on record what users do with a provider.
+func (p *providers) audited(id string, provider authnode.Provider) authnode.Provider {
+	wrap := func(h *authnode.Handler, event string, severity core.Severity) {
+		if *h != nil {
+			*h = audited(p.auditor, event, severity, id, *h)
+		}
+	}
+	if provider.SignIn.Direct { // there is no dialog, so Frame says only that
+		wrap(&provider.Refresh, "sign-in", core.SeverityMedium)
+	} else {
+		wrap(&provider.Frame, "sign-in", core.SeverityMedium)
+		wrap(&provider.Refresh, "session-refresh", core.SeverityLow)
+	}
+	wrap(&provider.Logout, "sign-out", core.SeverityMedium)
+	return provider
 }
 
 // route registers the routes of a provider. What it does not offer is left to

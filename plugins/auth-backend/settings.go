@@ -4,14 +4,12 @@ import (
 	_ "embed"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/flytower/flytower/core"
-	"github.com/flytower/flytower/internal/ratelimit"
 	"github.com/flytower/flytower/internal/signingkey"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/keys"
 	"github.com/flytower/flytower/plugins/auth-backend/internal/origins"
@@ -32,6 +30,7 @@ type settings struct {
 	algorithm     jose.SignatureAlgorithm
 	withOwnership bool
 	lifetime      time.Duration
+	openID        openIDSettings
 }
 
 func readSettings(c core.Config, log *slog.Logger) (s settings, err error) {
@@ -53,6 +52,9 @@ func readSettings(c core.Config, log *slog.Logger) (s settings, err error) {
 		return s, err
 	}
 	s.withOwnership = !omit
+	if s.openID, err = readOpenID(c, log); err != nil {
+		return s, err
+	}
 	const expiration = "auth.backstageTokenExpiration"
 	wanted, err := c.DurationOr(expiration, defaultLifetime)
 	if err != nil {
@@ -84,35 +86,6 @@ func (s settings) ring(c core.Config, db core.DatabaseService, now func() time.T
 		return keys.NewStatic(c, "auth.keyStore.static.keys")
 	default:
 		return nil, problem(c, key, fmt.Sprintf("is %q, which is no known key store", kind), "use database, memory or static")
-	}
-}
-
-// publicRequests is how many requests a client address may send to the public
-// routes in a minute.
-const publicRequests = 6000
-
-// userInfoPath is left out of the limit: plugins of other backends ask it for
-// all their users, and it needs a token.
-const userInfoPath = "/v1/userinfo"
-
-// publicLimit returns the middleware that bounds the requests of an address,
-// unless the operator has decided on that already.
-func publicLimit(c core.Config, log *slog.Logger) func(http.Handler) http.Handler {
-	if c.Has("backend.rateLimit.plugin.auth") {
-		return func(next http.Handler) http.Handler { return next }
-	}
-	s := ratelimit.Defaults("auth-public:")
-	s.Limit = publicRequests
-	limiter := ratelimit.New(s, ratelimit.NewMemory(0), log)
-	return func(next http.Handler) http.Handler {
-		limited := limiter.Wrap(next)
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), userInfoPath) {
-				next.ServeHTTP(w, r)
-				return
-			}
-			limited.ServeHTTP(w, r)
-		})
 	}
 }
 

@@ -266,7 +266,7 @@ func TestUserInfoOfWhoHasNotSignedInHere(t *testing.T) {
 	here.awaitUser(t)
 	const path = "/api/auth/v1/userinfo"
 	token := there.issue(t, "sub=user:development/guest")
-	if resp, body := here.send(t, http.MethodGet, path, "Authorization", "Bearer "+token); resp.StatusCode != 200 || body != `{"claims":{"ent":["user:development/guest","group:development/guests"],"sub":"user:development/guest"}}` {
+	if resp, body := here.send(t, http.MethodGet, path, "Authorization", "Bearer "+token); resp.StatusCode != 200 || body != `{"claims":{"ent":["user:development/guest","group:development/guests"],"sub":"user:development/guest"},"sub":"user:development/guest"}` {
 		t.Errorf("a user of the catalog: %d %s", resp.StatusCode, body)
 	}
 	token = there.issue(t, "sub=user:default/nobody")

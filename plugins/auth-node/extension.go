@@ -51,6 +51,19 @@ type Provider struct {
 	Frame   Handler // GET and POST /handler/frame
 	Refresh Handler // GET and POST /refresh
 	Logout  Handler // POST /logout
+
+	// SignIn tells how users sign in where a page offers them the providers.
+	SignIn SignInMethod
+}
+
+// SignInMethod is how users sign in with a provider. The zero value is for
+// providers that a page cannot offer.
+type SignInMethod struct {
+	// Direct says that the route /refresh signs in without a dialog.
+	Direct bool
+	// Environments are those in which the route /start begins a dialog, and
+	// the route /refresh then signs the user in.
+	Environments []string
 }
 
 // Handler answers a request, or returns the error that does.

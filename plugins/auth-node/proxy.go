@@ -65,7 +65,7 @@ func (p Proxy[R]) Factory() ProviderFactory {
 		if h.Now == nil {
 			h.Now = time.Now
 		}
-		return Provider{Start: absent, Frame: absent, Refresh: h.refresh}, nil
+		return Provider{Start: absent, Frame: absent, Refresh: h.refresh, SignIn: SignInMethod{Direct: true}}, nil
 	}
 }
 

@@ -161,6 +161,8 @@ func TestInTheCatalog(t *testing.T) {
 			"entity_ref": "component:default/good", "new_location_key": loser, "existing_location_key": holder,
 			"source": map[string]any{"provider": name[loser]}, "existing_sources": []any{map[string]any{"provider": name[holder]}},
 			"unprocessed_entity": c["unprocessed_entity"], "since": c["since"],
+			"reason":   "the provider " + name[holder] + " holds the entity under the location key " + holder + ", and keeps it until it lets go of it; remove or rename one of the two",
+			"location": "url:https://x/y", "document": nil, "line": nil, "existing_document": nil,
 		}, c); d != "" {
 			t.Errorf("conflict (-want +got):\n%s", d)
 		}

@@ -144,7 +144,14 @@ type conflict struct {
 	ExistingKey       *string         `json:"existing_location_key"`
 	ExistingSources   []source        `json:"existing_sources"`
 	UnprocessedEntity json.RawMessage `json:"unprocessed_entity"`
-	Since             *string         `json:"since"`
+	Reason            string          `json:"reason"`
+	// Where it was read: a location, a document of the file there (from 1), and
+	// the line where that begins. Null where it is not known.
+	Location         *string `json:"location"`
+	Document         *int    `json:"document"`
+	Line             *int    `json:"line"`
+	ExistingDocument *int    `json:"existing_document"`
+	Since            *string `json:"since"`
 }
 
 type source struct {
@@ -156,6 +163,7 @@ func conflictRow(c catalognode.Conflict) conflict {
 	row := conflict{
 		Ref: c.Ref, Source: source(c.Source), NewLocationKey: text(c.Wanted), ExistingKey: text(c.Holder),
 		ExistingSources: []source{}, UnprocessedEntity: c.Entity, Since: instant(c.Since),
+		Reason: c.Reason, Location: text(c.Location), Document: number(c.Document), Line: number(c.Line), ExistingDocument: number(c.HeldDocument),
 	}
 	for _, h := range c.Holders {
 		row.ExistingSources = append(row.ExistingSources, source(h))
@@ -168,6 +176,13 @@ func text(s string) *string {
 		return nil
 	}
 	return &s
+}
+
+func number(n int) *int {
+	if n == 0 {
+		return nil
+	}
+	return &n
 }
 
 func instant(t time.Time) *string {

@@ -35,6 +35,7 @@ import (
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	"github.com/flytower/flytower/plugins/catalog-common/entityyaml"
+	"github.com/flytower/flytower/plugins/catalog-common/model"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
 
@@ -108,7 +109,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			default: // a wake-up is on its way already
 			}
 		}
-		state := store.New(database(), store.Options{Wake: wake})
+		state := store.New(database(), store.Options{Wake: wake, EagerRows: !inMemory.enabled})
 		if err := lifecycle().OnStart("listen to other instances", func(context.Context) error {
 			lifecycle().Go("wake-ups", func(ctx context.Context) error {
 				return state.Listen(ctx, wake, func(err error, again time.Duration) {
@@ -215,13 +216,23 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
+		described := layered
+		if described == nil {
+			if described, err = model.Compile(model.Default()); err != nil {
+				return err
+			}
+		}
+		openAPI, err := api.NewDocument(described)
+		if err != nil {
+			return err
+		}
 		handler := &api.Handler{
 			Read: reader, Engine: e, Locations: registered, Analyzer: analysis,
-			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Rules: authorization(), Auditor: auditor(),
+			HTTPAuth: httpAuth(), Auth: auth(), Permissions: authorizer(), Rules: authorization(), Auditor: auditor(), Document: openAPI,
 			LocationTypes: extensions.locationTypes, Readonly: settings.readonly, RefreshOnConflict: settings.refreshOnConflict,
 		}
 		handler.Register(router())
-		if err := actions.Register(published(), actions.Catalog{Peers: peers()}); err != nil {
+		if err := actions.Register(published(), actions.Catalog{Peers: peers(), Model: described, AskForModel: settings.askForModel}); err != nil {
 			return err
 		}
 

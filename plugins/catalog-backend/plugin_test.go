@@ -95,6 +95,25 @@ type portal struct {
 	policy  *policy
 	files   *httptest.Server // serves source
 	source  sync.Map         // path to text
+	log     journal          // what was logged, from warnings on
+}
+
+// journal keeps what is written.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // open starts a backend and waits until its catalog has the entities.
@@ -119,8 +138,11 @@ func tryOpen(t *testing.T, db *testdb.Database, config string, more ...backend.F
 			w.WriteHeader(status)
 			return
 		}
-		if r.URL.Path == "/broken.yaml" {
+		switch r.URL.Path {
+		case "/broken.yaml":
 			panic(http.ErrAbortHandler)
+		case "/silent.yaml":
+			<-r.Context().Done()
 		}
 		text, ok := p.source.Load(r.URL.Path)
 		if !ok {
@@ -154,7 +176,9 @@ catalog:
 			return func(context.Context) (core.PermissionsService, error) { return p.policy, nil }
 		}),
 		backend.NewRootServiceFactory(core.RootLogger, func(*backend.RootEnv) backend.MakeFunc[*slog.Logger] {
-			return func(context.Context) (*slog.Logger, error) { return slog.New(slog.DiscardHandler), nil }
+			return func(context.Context) (*slog.Logger, error) {
+				return slog.New(slog.NewTextHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelWarn})), nil
+			}
 		}),
 		backend.NewServiceFactory(core.Database, func(*backend.FactoryEnv) backend.MakeFunc[core.DatabaseService] {
 			return func(context.Context) (core.DatabaseService, error) { return db.Service, nil }
@@ -329,6 +353,9 @@ func TestReads(t *testing.T) {
 			}
 			if doc.OpenAPI != "3.1.0" || doc.Paths["/api/catalog/entities/by-name/{kind}/{namespace}/{name}"] == nil {
 				t.Errorf("version %s, paths %v", doc.OpenAPI, slices.Sorted(maps.Keys(doc.Paths)))
+			}
+			if !strings.Contains(fmt.Sprint(p.do(getMethod, "/openapi.json", "").get("components.schemas.ComponentEntity.properties.spec.required")), "lifecycle") {
+				t.Error("the document does not say what a component needs")
 			}
 		})
 	})

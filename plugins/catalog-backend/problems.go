@@ -3,7 +3,9 @@ package catalogbackend
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
+	"strings"
 	"sync/atomic"
 
 	"github.com/flytower/flytower/apierr"
@@ -105,7 +107,8 @@ func (p *problems) Conflicts(ctx context.Context) iter.Seq2[catalognode.Conflict
 			}
 			c := catalognode.Conflict{
 				Ref: r.Ref, Source: catalognode.EntitySource(r.By), Wanted: r.Wanted, Holder: r.Holder,
-				Entity: document(r.Body), Since: r.Since,
+				Entity: document(r.Body), Location: locationOf(r.Body), Since: r.Since,
+				Document: r.Document, Line: r.Line, HeldDocument: r.HeldDocument, Reason: refusal(r),
 			}
 			for _, h := range r.HeldBy {
 				c.Holders = append(c.Holders, catalognode.EntitySource(h))
@@ -115,6 +118,52 @@ func (p *problems) Conflicts(ctx context.Context) iter.Seq2[catalognode.Conflict
 			}
 		}
 	}
+}
+
+// refusal says why a hand-in was refused.
+func refusal(r store.Refused) string {
+	place := func(key string, document int) string {
+		if document > 0 {
+			return fmt.Sprintf("%s, document %d", key, document)
+		}
+		return key
+	}
+	switch {
+	case len(r.HeldBy) == 1 && r.HeldBy[0] == r.By && r.Holder == r.Wanted:
+		return fmt.Sprintf("the file %s has the entity more than once, and the last one counts, which is document %d; remove or rename this one", r.Wanted, r.HeldDocument)
+	case len(r.HeldBy) == 1 && r.HeldBy[0] == r.By:
+		return fmt.Sprintf("%s leads to the entity more than once, and the first one counts, at %s; remove or rename this one", r.By.Parent, place(r.Holder, r.HeldDocument))
+	case r.Holder == "":
+		return sources(r.HeldBy) + " holds the entity, without a location key, and keeps it until it lets go of it; remove or rename one of the two"
+	default:
+		return fmt.Sprintf("%s holds the entity under the location key %s, and keeps it until it lets go of it; remove or rename one of the two", sources(r.HeldBy), r.Holder)
+	}
+}
+
+// sources names who hands an entity in.
+func sources(all []store.Source) string {
+	names := make([]string, len(all))
+	for i, s := range all {
+		if names[i] = s.Parent; s.Provider != "" {
+			names[i] = "the provider " + s.Provider
+		}
+	}
+	if len(names) == 0 {
+		return "another source"
+	}
+	return strings.Join(names, ", ")
+}
+
+// locationOf returns where an entity says that it was read.
+func locationOf(body string) string {
+	var entity struct {
+		Metadata struct {
+			Annotations map[string]any `json:"annotations"`
+		} `json:"metadata"`
+	}
+	_ = json.Unmarshal([]byte(body), &entity) // what cannot be read says nothing
+	location, _ := entity.Metadata.Annotations[catalogcommon.AnnotationLocation].(string)
+	return location
 }
 
 func (p *problems) Delete(ctx context.Context, entityID string) (bool, error) {

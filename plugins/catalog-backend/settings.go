@@ -26,6 +26,7 @@ type settings struct {
 	disableDefaults, readonly, yamlMerge bool
 	keepOrphans, keepOrphanProviders     bool
 	refreshOnConflict                    bool
+	askForModel                          bool // of the description of actions
 	scmEvents                            scmReactions
 	processors                           map[string]processorOptions
 	disabledProviders                    []string
@@ -85,6 +86,7 @@ func readSettings(c core.Config) (s settings, err error) {
 		{&s.disableDefaults, "catalog.disableDefaultProcessors"},
 		{&s.readonly, "catalog.readonly"},
 		{&s.yamlMerge, "catalog.enableYamlMerge"},
+		{&s.askForModel, "catalog.actions.experimentalCatalogLayersDescriptions.enabled"},
 	} {
 		if *flag.to, err = c.BoolOr(flag.key, false); err != nil {
 			return s, err

@@ -12,6 +12,7 @@ import (
 	"github.com/flytower/flytower/internal/testdb"
 	unprocessed "github.com/flytower/flytower/plugins/catalog-backend-module-unprocessed"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
+	"github.com/flytower/flytower/plugins/catalog-common/model"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
 
@@ -242,20 +243,60 @@ func TestReplicasThatOnlyServe(t *testing.T) {
 	}
 }
 
+// The action that queries describes the model, or refers to the action that
+// does, which describes the layers in force.
+func TestDescriptionsOfActions(t *testing.T) {
+	t.Parallel()
+	for config, describes := range map[string]bool{
+		"": true,
+		"  actions: {experimentalCatalogLayersDescriptions: {enabled: false}}\n": true,
+		"  actions: {experimentalCatalogLayersDescriptions: {enabled: true}}\n":  false,
+	} {
+		t.Run(strings.TrimSpace(config), func(t *testing.T) {
+			t.Parallel()
+			p := opened(t, testdb.NewSQLite(t), config, catalognode.ProvideStaticModel(model.AIResources()))
+			var listed struct {
+				Actions []struct{ ID, Description string }
+			}
+			decode(t, p.do(getMethod, "/.backstage/actions/v1/actions", "").text, &listed)
+			found := false
+			for _, a := range listed.Actions {
+				if a.ID != "catalog:query-catalog-entities" {
+					continue
+				}
+				found = true
+				if strings.Contains(a.Description, "| Component |") != describes || strings.Contains(a.Description, "get-catalog-model-description") == describes {
+					t.Errorf("%s", a.Description)
+				}
+			}
+			if !found {
+				t.Error("the action is not listed")
+			}
+			text := fmt.Sprint(p.do(postMethod, "/.backstage/actions/v1/actions/catalog:get-catalog-model-description/invoke", "{}").get("output.description"))
+			for _, want := range []string{"| Component | `backstage.io/v1alpha1`, `backstage.io/v1beta1` |", "**`lifecycle`**", "AiResource of type `rule`", "| `ownedBy` | `ownerOf` |", "`backstage.io/managed-by-location`"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q is not in:\n%s", want, text)
+				}
+			}
+		})
+	}
+}
+
 func TestSettingsThatAreWrong(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
-		"  orphanStrategy: perhaps\n":                       `config key "catalog.orphanStrategy" must be one of delete, keep, found perhaps`,
-		"  orphanProviderStrategy: 7\n":                     `config key "catalog.orphanProviderStrategy"`,
-		"  defaultLocationConflictStrategy: ignore\n":       `must be one of reject, refresh, found ignore`,
-		"  processingInterval: often\n":                     `config key "catalog.processingInterval"`,
-		"  readonly: perhaps\n":                             `config key "catalog.readonly"`,
-		"  scmEvents: perhaps\n":                            `config key "catalog.scmEvents"`,
-		"  scmEvents: {refresh: perhaps}\n":                 `config key "catalog.scmEvents.refresh"`,
-		"  processorOptions: {a: {priority: first}}\n":      `config key "catalog.processorOptions.a.priority"`,
-		"  providerOptions: {a: {disabled: perhaps}}\n":     `config key "catalog.providerOptions.a.disabled"`,
-		"  processors: {github: {providers: []}}\n":         `config key "catalog.processors.github" is deprecated and has no effect; configure the host at integrations.github`,
-		"  processors: {gitlabApi: {}, azureApi: {a: 1}}\n": `config key "catalog.processors.azureApi" is deprecated`,
+		"  orphanStrategy: perhaps\n":                                              `config key "catalog.orphanStrategy" must be one of delete, keep, found perhaps`,
+		"  orphanProviderStrategy: 7\n":                                            `config key "catalog.orphanProviderStrategy"`,
+		"  defaultLocationConflictStrategy: ignore\n":                              `must be one of reject, refresh, found ignore`,
+		"  processingInterval: often\n":                                            `config key "catalog.processingInterval"`,
+		"  readonly: perhaps\n":                                                    `config key "catalog.readonly"`,
+		"  actions: {experimentalCatalogLayersDescriptions: {enabled: perhaps}}\n": `config key "catalog.actions.experimentalCatalogLayersDescriptions.enabled"`,
+		"  scmEvents: perhaps\n":                                                   `config key "catalog.scmEvents"`,
+		"  scmEvents: {refresh: perhaps}\n":                                        `config key "catalog.scmEvents.refresh"`,
+		"  processorOptions: {a: {priority: first}}\n":                             `config key "catalog.processorOptions.a.priority"`,
+		"  providerOptions: {a: {disabled: perhaps}}\n":                            `config key "catalog.providerOptions.a.disabled"`,
+		"  processors: {github: {providers: []}}\n":                                `config key "catalog.processors.github" is deprecated and has no effect; configure the host at integrations.github`,
+		"  processors: {gitlabApi: {}, azureApi: {a: 1}}\n":                        `config key "catalog.processors.azureApi" is deprecated`,
 	} {
 		t.Run(strings.TrimSpace(config), func(t *testing.T) {
 			t.Parallel()

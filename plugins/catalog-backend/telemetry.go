@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 )
@@ -40,7 +40,7 @@ func (a announcer) errors(ctx context.Context, e catalognode.ProcessingError, lo
 	}
 	list := make([]map[string]any, len(e.Errors))
 	for i, err := range e.Errors {
-		list[i] = apierr.Serialize(err)
+		list[i] = engine.Describe(err)
 	}
 	a.publish(ctx, topicErrors, map[string]any{"entity": e.EntityRef, "location": location, "errors": list})
 }

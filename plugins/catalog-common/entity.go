@@ -70,14 +70,25 @@ var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // Hash returns the content hash: the SHA-1 of the canonical JSON text, in
 // lower-case hex. Entities that differ only in key order or number notation
 // have the same hash.
-func (e Entity) Hash() string {
+func (e Entity) Hash() (hash string) {
+	e.encode(func(text []byte) { hash = HashJSON(text) })
+	return hash
+}
+
+// Text returns the canonical JSON text and the content hash.
+func (e Entity) Text() (text, hash string) {
+	e.encode(func(raw []byte) { text, hash = string(raw), HashJSON(raw) })
+	return text, hash
+}
+
+// encode lends the canonical JSON text to a function.
+func (e Entity) encode(use func(text []byte)) {
 	buf := encodeBuffers.Get().(*[]byte)
 	*buf = e.AppendJSON((*buf)[:0])
-	hash := HashJSON(*buf)
+	use(*buf)
 	if cap(*buf) <= 1<<20 { // let the collector have the rare huge one
 		encodeBuffers.Put(buf)
 	}
-	return hash
 }
 
 // HashJSON is Hash for an entity that is already in canonical JSON text.

@@ -36,9 +36,9 @@ func (e Entity) Relations() []EntityRelation {
 	return out
 }
 
-// SetRelations replaces the relations that the entity carries by the distinct
-// ones of relations, sorted by type and then by target.
-func (e Entity) SetRelations(relations []EntityRelation) {
+// SortRelations returns the distinct relations, sorted by type and then by
+// target: the order in which an entity carries them.
+func SortRelations(relations []EntityRelation) []EntityRelation {
 	sorted := slices.Clone(relations)
 	slices.SortFunc(sorted, func(a, b EntityRelation) int {
 		if c := jsonvalue.CompareKeys(a.Type, b.Type); c != 0 {
@@ -46,12 +46,33 @@ func (e Entity) SetRelations(relations []EntityRelation) {
 		}
 		return jsonvalue.CompareKeys(a.TargetRef, b.TargetRef)
 	})
-	sorted = slices.Compact(sorted)
+	return slices.Compact(sorted)
+}
+
+// SetRelations replaces the relations that the entity carries by the distinct
+// ones of relations, in their order.
+func (e Entity) SetRelations(relations []EntityRelation) {
+	sorted := SortRelations(relations)
 	items := make([]any, len(sorted))
 	for i, r := range sorted {
 		items[i] = map[string]any{"type": r.Type, "targetRef": r.TargetRef}
 	}
 	e["relations"] = items
+}
+
+// AppendRelations appends the canonical JSON text of the array of relations of
+// an entity, which are sorted.
+func AppendRelations(dst []byte, sorted []EntityRelation) []byte {
+	dst = append(dst, '[')
+	for i, r := range sorted {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = jsonvalue.AppendString(append(dst, `{"targetRef":`...), r.TargetRef)
+		dst = jsonvalue.AppendString(append(dst, `,"type":`...), r.Type)
+		dst = append(dst, '}')
+	}
+	return append(dst, ']')
 }
 
 // RelatedTo returns the targets of the relations of one type, optionally only

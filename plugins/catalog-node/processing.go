@@ -127,12 +127,21 @@ type EmitOption func(*EmitOptions)
 type EmitOptions struct {
 	// LocationKey claims the entity; nil is the default, the location.
 	LocationKey *string
+	// Document is which document of the file at the location the entity is,
+	// from 1, and Line the line where it begins; 0 if that is not known.
+	Document, Line int
 }
 
 // WithLocationKey claims the emitted entity with another key than its
 // location; the empty key lets anybody else claim it.
 func WithLocationKey(key string) EmitOption {
 	return func(o *EmitOptions) { o.LocationKey = &key }
+}
+
+// AtDocument tells in which document of its file, counted from 1, and from
+// which line the emitted entity is, for whoever has to mend it.
+func AtDocument(document, line int) EmitOption {
+	return func(o *EmitOptions) { o.Document, o.Line = document, line }
 }
 
 // ProcessorCache keeps what a processor wants to know in its next run for the

@@ -25,7 +25,8 @@ type UnprocessedExtensionPoint interface {
 	// that failed.
 	Pending(ctx context.Context, owner string) iter.Seq2[UnprocessedEntity, error]
 	// Conflicts yields the hand-ins that were refused, since somebody else
-	// holds the entity.
+	// holds the entity, or since the same source has another document with the
+	// same ref, which counts.
 	Conflicts(ctx context.Context) iter.Seq2[Conflict, error]
 	// Delete removes the entity with the id, whatever state it is in, and
 	// reports whether there was one. Parents that emitted it are processed
@@ -63,8 +64,15 @@ type Conflict struct {
 	Source         EntitySource
 	Wanted, Holder string
 	Holders        []EntitySource
-	// Entity is what was refused.
-	Entity json.RawMessage
+	// Entity is what was refused, and Location where it was read, if it says so.
+	Entity   json.RawMessage
+	Location string
+	// Document is which document of the file at Location it is, from 1, Line
+	// the line where it begins, and HeldDocument which document of Holder counts
+	// instead; 0 if that is not known.
+	Document, Line, HeldDocument int
+	// Reason is a sentence that says why it was refused.
+	Reason string
 	Since  time.Time
 }
 

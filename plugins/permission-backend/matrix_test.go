@@ -94,13 +94,18 @@ func newPortal(t testing.TB, more ...string) *portal {
 	p.client = srv.Client(t)
 	full := p.client.As(backendtest.Token(fullToken))
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		var page struct{ TotalItems int }
-		decode(t, full.Get("/api/catalog/entities/by-query?limit=0&filter=kind=component").Expect(200).Body, &page)
-		if page.TotalItems == len(owners) {
+		count := func(filter string) int {
+			var page struct{ TotalItems int }
+			decode(t, full.Get("/api/catalog/entities/by-query?limit=0&filter="+filter).Expect(200).Body, &page)
+			return page.TotalItems
+		}
+		// What the guest owns is found at sign-in, by the groups that the user has.
+		components, members := count("kind=component,relations.ownedBy"), count("kind=user,relations.memberOf")
+		if components == len(owners) && members == 1 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d components", page.TotalItems)
+			t.Fatalf("%d components with owners, %d members of groups", components, members)
 		}
 	}
 	for name, uid := range map[string]*string{"mine": &p.mine, "other": &p.other} {

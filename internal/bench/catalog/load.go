@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -102,11 +103,20 @@ func (c *connection) do(r request, w io.Writer) (a answer, err error) {
 	case inChunks:
 		a.bytes, err = c.copyChunks(w)
 	case length >= 0:
-		a.bytes, err = io.CopyN(w, c.in, length)
+		a.bytes, err = c.copy(w, length)
 	case a.status != http.StatusNoContent && a.status != http.StatusNotModified:
 		err = errors.New("a response without a length")
 	}
 	return a, err
+}
+
+// copy copies n bytes of the response, or drops them where nobody wants them.
+func (c *connection) copy(w io.Writer, n int64) (int64, error) {
+	if w != io.Discard {
+		return io.CopyN(w, c.in, n)
+	}
+	dropped, err := c.in.Discard(int(n))
+	return int64(dropped), err
 }
 
 func hasPrefixFold(line, prefix []byte) bool {
@@ -123,7 +133,7 @@ func (c *connection) copyChunks(w io.Writer) (n int64, err error) {
 		if err != nil {
 			return n, fmt.Errorf("malformed chunk: %w", err)
 		}
-		copied, err := io.CopyN(w, c.in, size)
+		copied, err := c.copy(w, size)
 		n += copied
 		if err != nil {
 			return n, err
@@ -139,12 +149,25 @@ type sample struct {
 	latencies []time.Duration
 	bytes     int64
 	elapsed   time.Duration
+	// serving and asking are the processor times of the server and of this
+	// process; serving is 0 if the process of the server is not known.
+	serving, asking time.Duration
 }
 
 func (s *sample) add(o sample) {
 	s.latencies = append(s.latencies, o.latencies...)
 	s.bytes += o.bytes
 	s.elapsed += o.elapsed
+	s.serving += o.serving
+	s.asking += o.asking
+}
+
+// cost returns the processor time of the server per request, in seconds.
+func (s sample) cost() float64 {
+	if len(s.latencies) == 0 {
+		return 0
+	}
+	return s.serving.Seconds() / float64(len(s.latencies))
 }
 
 // quantile returns the latency that the part q of the requests did not exceed.
@@ -179,7 +202,11 @@ func (t *target) load(ctx context.Context, requests []request, connections int, 
 		}
 		defer open[i].Close()
 	}
-	began := time.Now()
+	served, err := t.cpu()
+	if err != nil {
+		return all, err
+	}
+	asked, began := ownTime(), time.Now()
 	end := began.Add(d)
 	var asking sync.WaitGroup
 	for i, c := range open {
@@ -189,8 +216,19 @@ func (t *target) load(ctx context.Context, requests []request, connections int, 
 	for _, s := range samples {
 		all.add(s)
 	}
-	all.elapsed = time.Since(began)
-	return all, errors.Join(failures...)
+	all.elapsed, all.asking = time.Since(began), ownTime()-asked
+	after, err := t.cpu()
+	all.serving = after - served
+	return all, errors.Join(append(failures, err)...)
+}
+
+// ownTime returns the processor time that this process took.
+func ownTime() time.Duration {
+	var used syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &used) != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 func (c *connection) ask(ctx context.Context, requests []request, i int, end time.Time) (s sample, err error) {

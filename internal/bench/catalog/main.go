@@ -34,6 +34,15 @@
 // With -url it is not a backend of this repository that is asked, but the one
 // at the URL; -token and -control go with that.
 //
+// # The floor
+//
+// The tables of questions also have a bare net/http server, in a process of its
+// own, that gives the bytes that the first backend answered: what the server of
+// the standard library and the kernel take at least. CPU is the processor time
+// of the process of the server, user and system, per 1000 requests: on a machine
+// that does other things, too, it says more than the rate. What the load itself
+// takes of the processors that it shares is told, too. -bare=false leaves it out.
+//
 // # Looking inside
 //
 // -profile writes the CPU profile of each question into a folder. -hold keeps
@@ -61,12 +70,14 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == serveCommand {
-		if err := serve(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "catalog serve: "+err.Error())
-			os.Exit(1)
+	if len(os.Args) > 1 {
+		if command := map[string]func([]string) error{serveCommand: serve, bareCommand: serveBare}[os.Args[1]]; command != nil {
+			if err := command(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, "catalog "+os.Args[1]+": "+err.Error())
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	o, err := parseOptions(os.Args[1:])
 	if err == nil {
@@ -97,7 +108,7 @@ type options struct {
 	round, ingestLimit, limit, hold               time.Duration
 	connections                                   []int
 	profile, log                                  string
-	index                                         bool
+	index, bare                                   bool
 	cache                                         string
 }
 
@@ -128,6 +139,7 @@ func parseOptions(args []string) (o options, err error) {
 	f.StringVar(&o.profile, "profile", "", "folder for CPU profiles")
 	f.StringVar(&o.log, "log", "", "file for the log of the backend; default: none is kept")
 	f.StringVar(&o.cache, "cache", "64MiB", "memory of the backend for the texts of entities")
+	f.BoolVar(&o.bare, "bare", true, "whether a bare net/http server that gives the same bytes is asked the same")
 	f.BoolVar(&o.index, "index", true, "whether the backend may answer from its index in memory")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -226,7 +238,7 @@ func (o options) measureSize(ctx context.Context, w io.Writer, names []string, c
 	if err := ingest(ctx, w, o, c, targets); err != nil {
 		return err
 	}
-	if err := ask(ctx, w, o, c, targets); err != nil {
+	if err := o.ask(ctx, w, c, targets); err != nil {
 		return err
 	}
 	if o.measures("stream") {

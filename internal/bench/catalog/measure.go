@@ -20,7 +20,23 @@ import (
 )
 
 // ask asks all questions.
-func ask(ctx context.Context, w io.Writer, o options, c shape.Catalog, targets []*target) error {
+func (o options) ask(ctx context.Context, w io.Writer, c shape.Catalog, targets []*target) (err error) {
+	if !o.measures("battery") && !o.measures("queries") {
+		return nil
+	}
+	for _, target := range targets {
+		if err := target.settle(ctx); err != nil {
+			return err
+		}
+	}
+	if o.bare {
+		floor, stop, err := startBare(ctx, targets[0])
+		if err != nil {
+			return fmt.Errorf("starting the bare server: %w", err)
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+		targets = append(slices.Clone(targets), floor)
+	}
 	all := questions(c)
 	for _, measure := range []string{"battery", "queries"} {
 		if !o.measures(measure) {
@@ -31,10 +47,18 @@ func ask(ctx context.Context, w io.Writer, o options, c shape.Catalog, targets [
 			t := newTable("question", "KiB")
 			for _, target := range targets {
 				t.columns(target.name+" p50 ms", "p99 ms", "req/s")
+				if target.pid != 0 {
+					t.columns("CPU s/1000")
+				}
 			}
-			if len(targets) == 2 {
+			if o.beside != "" {
 				t.columns("times the req/s", "1/p99")
 			}
+			if o.bare {
+				t.columns("req/s of bare", "CPU of bare")
+			}
+			var asking time.Duration
+			asked := 0
 			for _, q := range all {
 				if q.measure != measure || !strings.Contains(q.name, o.only) {
 					continue
@@ -43,10 +67,16 @@ func ask(ctx context.Context, w io.Writer, o options, c shape.Catalog, targets [
 				if err != nil {
 					return fmt.Errorf("%s: %w", q, err)
 				}
-				t.row(questionRow(q, samples)...)
+				t.row(o.questionRow(q, targets, samples)...)
+				for _, s := range samples {
+					asking, asked = asking+s.asking, asked+len(s.latencies)
+				}
 			}
 			if err := t.write(w); err != nil {
 				return err
+			}
+			if asked > 0 {
+				fmt.Fprintf(w, "\nAsking took %s s of the processors per 1000 requests itself.\n", perThousand(asking, asked))
 			}
 		}
 		for _, target := range targets {
@@ -62,6 +92,28 @@ func ask(ctx context.Context, w io.Writer, o options, c shape.Catalog, targets [
 	return nil
 }
 
+// settle waits until the process has nothing left to do of what was handed in,
+// for a while at most.
+func (t *target) settle(ctx context.Context) error {
+	const look, most = 500 * time.Millisecond, 20 * time.Second
+	for end := time.Now().Add(most); t.pid != 0 && time.Now().Before(end); {
+		before, err := t.cpu()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		after, err := t.cpu()
+		if err != nil || after-before < look/50 {
+			return err
+		}
+	}
+	return nil
+}
+
 func plural(n int, what string) string {
 	if n == 1 {
 		return "one " + what
@@ -69,16 +121,27 @@ func plural(n int, what string) string {
 	return fmt.Sprint(n, " ", what, "s")
 }
 
-func questionRow(q question, samples []sample) []string {
-	first := samples[0]
+func (o options) questionRow(q question, targets []*target, samples []sample) []string {
+	first, last := samples[0], samples[len(samples)-1]
 	row := []string{q.name, fmt.Sprintf("%.1f", float64(first.bytes)/float64(len(first.latencies))/1024)}
-	for _, s := range samples {
+	for i, s := range samples {
 		row = append(row, milliseconds(s.quantile(.5)), milliseconds(s.quantile(.99)), fmt.Sprintf("%.0f", s.rate()))
+		if targets[i].pid != 0 {
+			row = append(row, perThousand(s.serving, len(s.latencies)))
+		}
 	}
-	if len(samples) == 2 {
+	if o.beside != "" {
 		row = append(row, ratio(first.rate(), samples[1].rate()), ratio(float64(samples[1].quantile(.99)), float64(first.quantile(.99))))
 	}
+	if o.bare {
+		row = append(row, ratio(first.rate(), last.rate()), ratio(first.cost(), last.cost()))
+	}
 	return row
+}
+
+// perThousand returns the seconds that 1000 of n requests took.
+func perThousand(d time.Duration, n int) string {
+	return fmt.Sprintf("%.3g", d.Seconds()*1000/float64(n))
 }
 
 func milliseconds(d time.Duration) string {
@@ -94,7 +157,7 @@ func ratio(a, b float64) string {
 		return "-"
 	}
 	if a/b < 10 {
-		return fmt.Sprintf("%.1f", a/b)
+		return fmt.Sprintf("%.2f", a/b)
 	}
 	return fmt.Sprintf("%.0f", a/b)
 }
@@ -108,6 +171,11 @@ func (o options) alternate(ctx context.Context, q question, connections int, tar
 		var err error
 		if requests[i], err = q.requests(t); err != nil {
 			return nil, err
+		}
+		if o.bare && i == len(targets)-1 {
+			if err := t.teach(ctx, requests[i]); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
+			}
 		}
 		if _, err := t.load(ctx, requests[i], connections, o.round); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
@@ -331,6 +399,9 @@ func unless(fine bool, format string, args ...any) string {
 
 // ingest makes one full mutation, and waits until nothing is missing any more,
 // as lacking says; nil waits for nothing.
+// ingestProfile is for how many seconds a profile of an ingestion is taken.
+const ingestProfile = 12
+
 func (t *target) ingest(ctx context.Context, o options, what string, c shape.Catalog, lacking func(context.Context) (string, error)) (f figures, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.ingestLimit, fmt.Errorf("-ingest-limit %s is over", o.ingestLimit))
 	defer cancel()
@@ -340,6 +411,13 @@ func (t *target) ingest(ctx context.Context, o options, what string, c shape.Cat
 	}
 	if err := t.resetPeak(); err != nil {
 		return f, err
+	}
+	if o.profile != "" {
+		profile := make(chan error, 1)
+		go func() {
+			profile <- t.saveProfile(ctx, filepath.Join(o.profile, strings.ReplaceAll("ingest-"+what, " ", "-")+".pprof"), ingestProfile)
+		}()
+		defer func() { err = errors.Join(err, <-profile) }()
 	}
 	cpu, err := t.cpu()
 	if err != nil {

@@ -296,24 +296,32 @@ func (t *target) resetPeak() error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", t.pid), []byte("5"), 0)
 }
 
-// cpu returns the processor time that the process took.
-func (t *target) cpu() (time.Duration, error) {
+// cpu returns the processor time that the threads of the process took, user
+// and system; 0 for an unknown process.
+func (t *target) cpu() (sum time.Duration, err error) {
 	if t.pid == 0 {
 		return 0, nil
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", t.pid))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", t.pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name of the program, in parentheses, may hold anything.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	const user, system, ticks = 11, 12, 100
-	if len(fields) <= system {
-		return 0, fmt.Errorf("/proc/%d/stat is malformed", t.pid)
+	for _, thread := range threads {
+		text, err := os.ReadFile(thread)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it has just ended
+		}
+		if err != nil {
+			return 0, err
+		}
+		first, _, _ := strings.Cut(string(text), " ")
+		ns, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s is malformed: %w", thread, err)
+		}
+		sum += time.Duration(ns)
 	}
-	a, err1 := strconv.Atoi(fields[user])
-	b, err2 := strconv.Atoi(fields[system])
-	return time.Duration(a+b) * time.Second / ticks, errors.Join(err1, err2)
+	return sum, nil
 }
 
 // machine says what it was measured on.

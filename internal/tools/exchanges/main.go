@@ -4,6 +4,7 @@
 //
 //	go run ./internal/tools/exchanges -groups root,authn,catalog RECORDS >conformance/testdata/catalog.jsonl
 //	go run ./internal/tools/exchanges -groups permission RECORDS >conformance/testdata/permission.jsonl
+//	go run ./internal/tools/exchanges -groups auth RECORDS >conformance/testdata/auth.jsonl
 //	go run ./internal/tools/exchanges -groups catalog,auth,policy RECORDS-POLICY >conformance/testdata/policy.jsonl
 //
 // Exchanges that carry more than 32 KiB, or that need a WebSocket, are left
@@ -16,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -88,7 +90,7 @@ func run(w io.Writer, dir string, groups []string, files, base string) error {
 		records = append(records, r)
 	}
 	slices.SortFunc(records, func(a, b record) int { return a.N - b.N })
-	places := exchange.Places{"{{inputDirUri}}": "{{inputDir}}", files: "{{files}}", base: "{{base}}"}
+	places := exchange.Places{"{{inputDirUri}}": "{{inputDir}}", files: "{{files}}", url.QueryEscape(files): "{{files}}", base: "{{base}}"}
 	var all []exchange.Exchange
 	for _, r := range records {
 		// The group settle has an exchange per group that it waits for.
@@ -114,6 +116,12 @@ var (
 	}
 )
 
+// functions are where the values are that functions of the records read.
+var functions = map[string]string{
+	"sessionId": "location.last", "sessionId2": "location.last", "code": "redirectUrl.code",
+	"refreshToken": "body.refresh_token", "refreshToken2": "body.refresh_token",
+}
+
 // texts are values in the words of the reference. Ours are our own.
 var texts = map[string][]string{
 	"catalog-actions-list": {"body.actions.**.description", "body.actions.*.title"},
@@ -135,8 +143,10 @@ func convert(r record, places exchange.Places, files string) exchange.Exchange {
 		if x.Capture == nil {
 			x.Capture = map[string]string{}
 		}
-		if from == "function" { // the only one in these groups reads the next page
-			from = "link.after"
+		if from == "function" {
+			if from = functions[name]; from == "" {
+				from = "link.after" // the others read the next page
+			}
 		}
 		x.Capture[name] = from
 	}

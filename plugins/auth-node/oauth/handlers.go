@@ -125,6 +125,7 @@ func (e *environment[U]) writeResult(w http.ResponseWriter, s state, member stri
 
 // failed tells the frontend what is wrong.
 func (e *environment[U]) failed(w http.ResponseWriter, r *http.Request, s state, err error) error {
+	authnode.Failed(r.Context(), err)
 	err = e.public(r.Context(), err)
 	if s.Flow == "redirect" && s.RedirectURL != "" {
 		to, parseErr := url.Parse(s.RedirectURL)

@@ -142,12 +142,16 @@ func (p Provider[U]) Factory() authnode.ProviderFactory {
 			p.Client = NewClient()
 		}
 		environments := map[string]*environment[U]{}
+		var signsIn []string
 		for _, name := range o.Config.Keys("") {
 			e, err := p.environment(ctx, o, o.Config.Sub(name))
 			if err != nil {
 				return authnode.Provider{}, fmt.Errorf("environment %q: %w", name, err)
 			}
 			environments[name] = e
+			if e.resolve != nil {
+				signsIn = append(signsIn, name)
+			}
 		}
 		choose := func(handle func(*environment[U], http.ResponseWriter, *http.Request, string) error) authnode.Handler {
 			return func(w http.ResponseWriter, r *http.Request) error {
@@ -165,6 +169,7 @@ func (p Provider[U]) Factory() authnode.ProviderFactory {
 		return authnode.Provider{
 			Start: choose((*environment[U]).start), Frame: choose((*environment[U]).frame),
 			Refresh: choose((*environment[U]).refresh), Logout: choose((*environment[U]).logout),
+			SignIn: authnode.SignInMethod{Environments: signsIn},
 		}, nil
 	}
 }

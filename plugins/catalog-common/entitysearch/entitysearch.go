@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/flytower/flytower/internal/jsonvalue"
@@ -48,17 +49,15 @@ func Fold(s string) string { return strings.ToLower(s) }
 // Every scalar has a row under its path, with dots between the names. The items
 // of an array stand under the path of the array, and each string s in it also
 // has a row path.s = true. Relations stand under relations.<type>, status and
-// etag are left out. A missing namespace counts as the default one.
+// etag are left out. A missing namespace counts as the default one. Characters
+// that databases do not keep are left out, see [catalogcommon.Storable].
 //
 // conflicts names the keys that occur in several cases, such as spec.foo and
 // spec.Foo, once each. Their rows are merged; a caller may want to tell the
 // entity's owner.
 func Rows(e catalogcommon.Entity) (rows []Row, conflicts []string) {
-	f := flattener{
-		rows:  make([]Row, 0, 48),
-		known: make(map[identity]struct{}, 48),
-		raw:   make(map[string]string, 48),
-	}
+	f := newFlattener(48)
+	defer f.release()
 	f.object(e)
 
 	f.path = f.path[:0]
@@ -69,11 +68,25 @@ func Rows(e catalogcommon.Entity) (rows []Row, conflicts []string) {
 	for _, relation := range relations {
 		relation, _ := relation.(map[string]any)
 		if relationType, ok := relation["type"].(string); ok {
-			f.emitAt("relations."+relationType, relation["targetRef"])
+			f.emitAt(RelationPrefix+relationType, relation["targetRef"])
 		}
 	}
 	return f.rows, f.conflicts
 }
+
+// RelationRows returns the rows that the relations of an entity have among
+// [Rows], and the conflicts among them.
+func RelationRows(relations []catalogcommon.EntityRelation) (rows []Row, conflicts []string) {
+	f := newFlattener(len(relations))
+	defer f.release()
+	for _, r := range relations {
+		f.emitAt(RelationPrefix+r.Type, r.TargetRef)
+	}
+	return f.rows, f.conflicts
+}
+
+// RelationPrefix begins the keys of relations.
+const RelationPrefix = "relations."
 
 type identity struct {
 	key, value string
@@ -88,6 +101,30 @@ type flattener struct {
 	conflicts []string
 	// what is being emitted is an item of an array, or derived from one
 	item, derived bool
+}
+
+// flatteners are those that rest: their maps take longer to make than to clear.
+var flatteners = sync.Pool{New: func() any {
+	return &flattener{known: make(map[identity]struct{}, 48), raw: make(map[string]string, 48)}
+}}
+
+func newFlattener(rows int) *flattener {
+	f := flatteners.Get().(*flattener)
+	f.rows, f.conflicts = make([]Row, 0, rows), nil
+	return f
+}
+
+// maxResting bounds the maps of flatteners that rest.
+const maxResting = 512
+
+func (f *flattener) release() {
+	if len(f.known) > maxResting {
+		return // let the collector have the rare huge one
+	}
+	clear(f.known)
+	clear(f.raw)
+	f.rows, f.conflicts, f.path = nil, nil, f.path[:0]
+	flatteners.Put(f)
 }
 
 // special are the paths that the walk leaves out.
@@ -158,7 +195,7 @@ func (f *flattener) emitAt(path string, v any) {
 
 // emit adds the row of a scalar at the current path.
 func (f *flattener) emit(v any) {
-	raw := string(f.path)
+	raw := catalogcommon.Storable(string(f.path))
 	key := Fold(raw)
 	if first, there := f.raw[key]; !there {
 		f.raw[key] = raw
@@ -173,7 +210,7 @@ func (f *flattener) emit(v any) {
 	case nil:
 		row.Null = true
 	case string:
-		row.Original = v
+		row.Original = catalogcommon.Storable(v)
 	case bool:
 		row.Original = strconv.FormatBool(v)
 	case float64:

@@ -47,6 +47,7 @@ func (c *Context) IssueToken(ctx context.Context, claims authnode.TokenClaims) (
 	if err := c.Users.Put(ctx, claims.Subject, info); err != nil {
 		return authnode.SignInResult{}, err
 	}
+	authnode.SignedIn(ctx, claims.Subject)
 	return authnode.SignInResult{Token: token, UserEntityRef: claims.Subject, OwnershipEntityRefs: claims.Ownership}, nil
 }
 

@@ -17,9 +17,11 @@ package tokens
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/flytower/flytower/apierr"
@@ -53,10 +55,53 @@ type Issuer struct {
 }
 
 // reserved are the claims that a resolver cannot choose.
-var reserved = [...]string{"iss", "sub", "ent", "aud", "iat", "nbf", "exp", "jti", "uip"}
+var reserved = [...]string{"iss", "sub", "ent", "aud", "iat", "nbf", "exp", "jti", "uip", "azp"}
 
 // Issue returns a token with the claims.
 func (i *Issuer) Issue(ctx context.Context, claims authnode.TokenClaims) (core.Token, error) {
+	return i.issue(ctx, claims, forClient{})
+}
+
+// IssueAccess returns a token that the user has let a client use: that of
+// [Issuer.Issue], and the claim azp names the client.
+func (i *Issuer) IssueAccess(ctx context.Context, claims authnode.TokenClaims, client string) (core.Token, error) {
+	return i.issue(ctx, claims, forClient{id: client})
+}
+
+// IssueID returns a token that tells a client who the user is, as OpenID
+// Connect has it: the client is among its audience, and it has the nonce of
+// the client.
+func (i *Issuer) IssueID(ctx context.Context, claims authnode.TokenClaims, client, nonce string) (core.Token, error) {
+	return i.issue(ctx, claims, forClient{id: client, nonce: nonce, audience: true})
+}
+
+// forClient is what a token has that a client gets.
+type forClient struct {
+	id, nonce string
+	audience  bool
+}
+
+// AuthorizedParty returns the client that a token was issued to, "" where the
+// user has it from a sign-in. It does not verify the token.
+func AuthorizedParty(token core.Token) string {
+	parts := strings.Split(token.Reveal(), ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
+	}
+	var payload struct {
+		Party string `json:"azp"`
+	}
+	if json.Unmarshal(raw, &payload) != nil {
+		return ""
+	}
+	return payload.Party
+}
+
+func (i *Issuer) issue(ctx context.Context, claims authnode.TokenClaims, to forClient) (core.Token, error) {
 	if _, err := catalogcommon.ParseRef(claims.Subject, catalogcommon.RefDefaults{}); err != nil {
 		return core.Token{}, apierr.Wrap(apierr.KindError, err, `"sub" claim provided by the auth resolver is not a valid EntityRef.`)
 	}
@@ -85,10 +130,21 @@ func (i *Issuer) Issue(ctx context.Context, claims authnode.TokenClaims) (core.T
 		}
 		payload = member(payload, "ent", ent)
 	}
-	payload = member(payload, "aud", audience)
+	if to.audience {
+		payload = member(payload, "aud", []any{audience, to.id})
+	} else {
+		payload = member(payload, "aud", audience)
+	}
 	payload = number(payload, "iat", iat)
 	payload = number(payload, "exp", exp)
-	payload = append(member(payload, "uip", proof), '}')
+	payload = member(payload, "uip", proof)
+	if to.id != "" {
+		payload = member(payload, "azp", to.id)
+	}
+	if to.nonce != "" {
+		payload = member(payload, "nonce", to.nonce)
+	}
+	payload = append(payload, '}')
 	input, signature, err := sign(key, typeUser, payload)
 	if err != nil {
 		return core.Token{}, fmt.Errorf("signing a user token: %w", err)

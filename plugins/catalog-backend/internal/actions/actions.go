@@ -2,12 +2,11 @@
 // request to the catalog's own routes, made on behalf of the caller, so that
 // permissions and audit are those of the routes.
 //
-//	err := actions.Register(registry, actions.Catalog{Peers: peers})
+//	err := actions.Register(registry, actions.Catalog{Peers: peers, Model: m})
 package actions
 
 import (
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,19 +19,27 @@ import (
 	"github.com/flytower/flytower/core"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	"github.com/flytower/flytower/plugins/catalog-common/entityyaml"
+	"github.com/flytower/flytower/plugins/catalog-common/model"
 )
 
 // Catalog is what the actions work with.
 type Catalog struct {
 	// Peers reach the catalog.
 	Peers core.PluginClientService
+	// Model is what the catalog knows of entities.
+	Model *model.Model
+	// AskForModel makes the action that queries refer to the one that describes
+	// the model, instead of describing it itself.
+	AskForModel bool
 }
-
-//go:embed model.md
-var model string
 
 // Register publishes the actions.
 func Register(registry core.ActionsRegistryService, c Catalog) error {
+	described := describe(c.Model)
+	about := "\n\n" + described
+	if c.AskForModel {
+		about = " The action get-catalog-model-description tells which kinds, fields and relations there are: ask it first."
+	}
 	read := core.ActionAttributes{ReadOnly: true, Idempotent: true, NonDestructive: true}
 	return errors.Join(
 		registry.Register(core.Action{
@@ -40,7 +47,7 @@ func Register(registry core.ActionsRegistryService, c Catalog) error {
 			Description: "Describes, as markdown, the kinds of entities that the catalog knows, with their fields and relations.",
 			Input:       json.RawMessage(emptyInput), Output: json.RawMessage(modelOutput),
 			Run: func(context.Context, core.ActionCall) (any, error) {
-				return map[string]string{"description": model}, nil
+				return map[string]string{"description": described}, nil
 			},
 		}),
 		registry.Register(core.Action{
@@ -67,7 +74,7 @@ func Register(registry core.ActionsRegistryService, c Catalog) error {
 			Name: "query-catalog-entities", Title: "Query entities", Attributes: read,
 			Description: "Returns the entities that a predicate holds for, page by page. A predicate names fields by dotted paths, in lower case or not: " +
 				`{"kind": "component", "spec.type": "service"}, {"kind": {"$in": ["api", "component"]}}, {"metadata.tags": {"$contains": "java"}}, ` +
-				`{"relations.ownedby": "group:default/team-a"}, {"metadata.name": {"$hasPrefix": "web"}}, {"spec.system": {"$exists": true}}, and $all, $any, $not around them.`,
+				`{"relations.ownedby": "group:default/team-a"}, {"metadata.name": {"$hasPrefix": "web"}}, {"spec.system": {"$exists": true}}, and $all, $any, $not around them.` + about,
 			Input: json.RawMessage(queryInput), Output: json.RawMessage(queryOutput), Run: call(c.query),
 		}),
 		registry.Register(core.Action{

@@ -89,6 +89,8 @@ type Handler struct {
 	Permissions core.PermissionsService
 	Rules       core.PermissionsRegistryService
 	Auditor     core.AuditorService
+	// Document describes the routes.
+	Document *Document
 	// LocationTypes may be registered.
 	LocationTypes []string
 	// Readonly refuses changes of locations.

@@ -164,6 +164,7 @@ func (h *Handler) byQuery(w http.ResponseWriter, r *http.Request, q listQuery) e
 	if len(q.list.Order) > 1 {
 		q.list.Order = q.list.Order[:1] // only the first counts
 	}
+	q.limit, q.offset = min(q.limit, noLimit), min(q.offset, noLimit) // see entitiesRequest
 	seen, ok, err := h.visible(r, catalognode.PermissionEntityRead)
 	if err != nil {
 		return err

@@ -82,6 +82,8 @@ func entitiesRequest(p params) (q read.Request, err error) {
 			q.Offset = *after.Offset
 		}
 	}
+	// No catalog has as many entities; sums of the two must not run over.
+	q.Limit, q.Offset = min(q.Limit, noLimit), min(q.Offset, noLimit)
 	return q, nil
 }
 
@@ -175,26 +177,11 @@ func (h *Handler) byRefs(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		body, err := parseBody(w, r, false)
+		raw, err := readBody(w, r, false)
 		if err != nil {
 			return err
 		}
-		refs, ok, err := stringsMember(body, "entityRefs")
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return apierr.Input("request/body must have required property 'entityRefs'")
-		}
-		names, _, err := stringsMember(body, "fields")
-		if err != nil {
-			return err
-		}
-		fields, err := query.ParseFields(names)
-		if err != nil {
-			return err
-		}
-		asked, err := bodyQuery(body)
+		refs, fields, asked, err := refsRequest(raw)
 		if err != nil {
 			return err
 		}
@@ -211,6 +198,33 @@ func (h *Handler) byRefs(w http.ResponseWriter, r *http.Request) error {
 		}
 		return writeFound(w, refs, find, fields)
 	})
+}
+
+// refsRequest reads what is asked for by refs.
+func refsRequest(raw []byte) (refs []string, fields *query.Projection, filter query.Predicate, err error) {
+	if refs, ok := plainStrings(raw, "entityRefs"); ok {
+		return refs, nil, nil, nil
+	}
+	body, err := parseObject(raw)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	refs, ok, err := stringsMember(body, "entityRefs")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if !ok {
+		return nil, nil, nil, apierr.Input("request/body must have required property 'entityRefs'")
+	}
+	names, _, err := stringsMember(body, "fields")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if fields, err = query.ParseFields(names); err != nil {
+		return nil, nil, nil, err
+	}
+	filter, err = bodyQuery(body)
+	return refs, fields, filter, err
 }
 
 // bodyQuery reads the member query of a body.

@@ -158,6 +158,9 @@ func (h *Handler) locationsByQuery(w http.ResponseWriter, r *http.Request) error
 			return apierr.Input("Limit must be a positive integer >= 1")
 		}
 		q := LocationQuery{AfterID: c.AfterID, Limit: min(c.Limit, maxLocationPage) + 1}
+		if m, ok := c.Query.(map[string]any); ok && len(m) == 0 {
+			c.Query = nil // unlike {"$all": []}, it holds for everything
+		}
 		if c.Query != nil {
 			if q.Filter, err = query.Parse(c.Query); err != nil {
 				return err
@@ -317,8 +320,15 @@ func (h *Handler) registrable(typ, target string) error {
 	if _, err := (catalogcommon.LocationRef{Type: typ, Target: target}).Format(); err != nil {
 		return apierr.Input("%w", err)
 	}
+	if len(target) > maxTarget || !catalogcommon.IsStorable(target) {
+		return apierr.Input("the target of a location has at most %d bytes of UTF-8, without the character U+0000", maxTarget)
+	}
 	return nil
 }
+
+// maxTarget bounds the target of a location, in bytes: PostgreSQL has an index
+// of it.
+const maxTarget = 1900
 
 func (h *Handler) dryRun(w http.ResponseWriter, r *http.Request, typ, target string) error {
 	l, exists, entities, err := h.Locations.DryRun(r.Context(), typ, target)

@@ -1,9 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -122,27 +122,50 @@ func sortedKeys(v url.Values) []string {
 // original split their requests below 100 KiB; ours may send more.
 const maxBody = 8 << 20
 
+// maxAnnounced is up to how many bytes the length that a client announces is
+// believed before the body has come.
+const maxAnnounced = 64 << 10
+
+const jsonMedia = "application/json"
+
 // parseBody reads the JSON object of a request. An absent body is nil if
 // optional is set.
 func parseBody(w http.ResponseWriter, r *http.Request, optional bool) (map[string]any, error) {
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
+	raw, err := readBody(w, r, optional)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	return parseObject(raw)
+}
+
+// readBody reads the JSON text of a request. An absent one is nil if optional
+// is set.
+func readBody(w http.ResponseWriter, r *http.Request, optional bool) ([]byte, error) {
+	// What is announced fits at once, and the end of it, too.
+	room := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), maxAnnounced)+bytes.MinRead))
+	if _, err := room.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
 			return nil, apierr.Input("request entity too large")
 		}
 		return nil, apierr.Input("reading the request body: %s", err.Error())
 	}
-	contentType := r.Header.Get("Content-Type")
+	raw, contentType := room.Bytes(), r.Header.Get("Content-Type")
 	if len(raw) == 0 && optional {
 		return nil, nil
 	}
 	if contentType == "" {
 		return nil, apierr.Input("unsupported media type undefined")
 	}
-	if media, _, err := mime.ParseMediaType(contentType); err != nil || media != "application/json" {
-		return nil, apierr.Input("unsupported media type %s", contentType)
+	if contentType != jsonMedia {
+		if media, _, err := mime.ParseMediaType(contentType); err != nil || media != jsonMedia {
+			return nil, apierr.Input("unsupported media type %s", contentType)
+		}
 	}
+	return raw, nil
+}
+
+func parseObject(raw []byte) (map[string]any, error) {
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {
 		return nil, apierr.Input("malformed JSON in the request body: %s", err.Error())

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"sync"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
 )
@@ -26,6 +27,11 @@ type feed struct {
 	q    read.Request
 	// left is how many entities are wanted, and then how many still are.
 	left int
+	// spare has room for the next page.
+	spare []read.Item
+	// reading is done when page is the one that ahead was to read.
+	reading sync.WaitGroup
+	page    fetched
 	// byOffset goes from page to page by numbers and not by places, which lists
 	// that keep entities without a value need.
 	byOffset bool
@@ -38,6 +44,7 @@ func newFeed(r Reader, q read.Request, limit int, byOffset bool) *feed {
 
 // next returns a page; more is false for the last one.
 func (f *feed) next(ctx context.Context) (items []read.Item, more bool, err error) {
+	f.q.Into, f.spare = f.spare, nil
 	items, err = f.read.List(ctx, f.q)
 	f.left -= len(items)
 	if err != nil || len(items) < f.q.Limit || f.left <= 0 {
@@ -50,10 +57,32 @@ func (f *feed) next(ctx context.Context) (items []read.Item, more bool, err erro
 	if f.byOffset {
 		f.q.Offset += len(items)
 	} else {
-		f.q.After, f.q.Before, f.q.Offset = &items[len(items)-1].Position, false, 0
+		last := items[len(items)-1].Position
+		f.q.After, f.q.Before, f.q.Offset = &last, false, 0
 	}
 	f.q.Limit = min(max(pageBytes*len(items)/size, minPage), maxPage, f.left)
 	return items, true, nil
+}
+
+// fetched is what next returned, or the panic that it ended with.
+type fetched struct {
+	items    []read.Item
+	more     bool
+	err      error
+	panicked any
+}
+
+// ahead reads the next page while the caller writes one, who waits for reading
+// before it touches the feed again, and before it returns.
+func (f *feed) ahead(ctx context.Context) {
+	f.reading.Go(func() {
+		var got fetched
+		defer func() {
+			got.panicked = recover()
+			f.page = got
+		}()
+		got.items, got.more, got.err = f.next(ctx)
+	})
 }
 
 // written is what send tells of the entities that it sent.
@@ -68,17 +97,32 @@ func (f *feed) send(w http.ResponseWriter, r *http.Request, begin string, end fu
 	t := newTextBuffer()
 	defer t.free()
 	t.b = append(t.b, begin...)
+	ctx, cancel := context.WithCancel(r.Context())
 	var done written
+	var spare []read.Item // of the page that was written last
+	defer func() {
+		cancel()
+		f.reading.Wait()
+	}()
 	for started := false; ; started = true {
-		items, more, err := f.next(r.Context())
-		text := ""
-		if err == nil && !more {
-			if len(items) > 0 {
-				done.last = items[len(items)-1]
+		var page fetched
+		if started {
+			f.reading.Wait()
+			if page = f.page; page.panicked != nil {
+				panic(page.panicked)
 			}
-			if !started && len(items) > 0 {
+		} else {
+			page.items, page.more, page.err = f.next(ctx)
+		}
+		items, more, err := page.items, page.more, page.err
+		text := ""
+		if len(items) > 0 && err == nil {
+			if !started {
 				done.first = items[0]
 			}
+			done.last = items[len(items)-1]
+		}
+		if err == nil && !more {
 			text, err = end(written{done.n + len(items), done.first, done.last})
 		}
 		if err != nil {
@@ -87,20 +131,20 @@ func (f *feed) send(w http.ResponseWriter, r *http.Request, begin string, end fu
 			}
 			return err
 		}
-		if !started && more {
-			done.first = items[0]
-			w.Header().Set("Content-Type", jsonType)
-			w.WriteHeader(http.StatusOK)
-			if r.Method == http.MethodHead {
-				return nil // nobody reads the rest
+		if more {
+			if !started {
+				w.Header().Set("Content-Type", jsonType)
+				w.WriteHeader(http.StatusOK)
+				if r.Method == http.MethodHead {
+					return nil // nobody reads the rest
+				}
 			}
+			f.spare, spare = spare, nil
+			f.ahead(ctx)
 		}
 		for _, it := range items {
 			t.b = appendItem(t.b, done.n, it.Entity)
 			done.n++
-		}
-		if len(items) > 0 {
-			done.last = items[len(items)-1]
 		}
 		t.b = append(t.b, text...)
 		if !started && !more { // small enough to answer in one piece
@@ -111,6 +155,7 @@ func (f *feed) send(w http.ResponseWriter, r *http.Request, begin string, end fu
 			return nil // the client has it all, or went away
 		}
 		t.b = t.b[:0]
+		spare = items[:0]
 	}
 }
 

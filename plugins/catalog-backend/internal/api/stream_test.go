@@ -18,9 +18,9 @@ import (
 // shelf has entities of all sizes, and says how much of them was taken at once.
 type shelf struct {
 	Reader
-	n      int
-	most   int // bytes
-	failAt int
+	n               int
+	most            int // bytes
+	failAt, panicAt int
 }
 
 func (s *shelf) item(i int) read.Item {
@@ -43,7 +43,11 @@ func (s *shelf) List(_ context.Context, q read.Request) (items []read.Item, err 
 		from += 1 + q.Offset
 	}
 	size := 0
+	items = q.Into[:0] // what was there before is overwritten
 	for i := from; i < min(from+q.Limit, s.n); i++ {
+		if s.panicAt > 0 && i >= s.panicAt {
+			panic("the reader is broken")
+		}
 		if s.failAt > 0 && i >= s.failAt {
 			return nil, errors.New("the database is gone")
 		}
@@ -113,6 +117,33 @@ func TestStreamFails(t *testing.T) {
 	h = &Handler{Read: &shelf{n: 1000, failAt: 500}}
 	_ = h.stream(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/entities", nil), read.Request{})
 	t.Error("an error behind the first page went unnoticed")
+}
+
+// TestStreamPanics panics while a page is read ahead: that must reach whoever
+// called, and not end the process.
+func TestStreamPanics(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if v := recover(); v != "the reader is broken" {
+			t.Errorf("recovered %v", v)
+		}
+	}()
+	h := &Handler{Read: &shelf{n: 1000, panicAt: 500}}
+	err := h.stream(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/entities", nil), read.Request{})
+	t.Errorf("a panic went unnoticed: %v", err)
+}
+
+// gone is a client that went away.
+type gone struct{ *httptest.ResponseRecorder }
+
+func (gone) Write([]byte) (int, error) { return 0, errors.New("gone") }
+
+func TestStreamToNobody(t *testing.T) {
+	t.Parallel()
+	h := &Handler{Read: &shelf{n: 4000}}
+	if err := h.stream(gone{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/entities", nil), read.Request{}); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestLongPages(t *testing.T) {

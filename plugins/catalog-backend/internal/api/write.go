@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/flytower/flytower/internal/answer"
 	"github.com/flytower/flytower/internal/jsonvalue"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
@@ -18,7 +19,7 @@ const jsonType = "application/json; charset=utf-8"
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", jsonType)
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that went away is not our error
+	_, _ = answer.Write(w, body) // a client that went away is not our error
 }
 
 // writeStored answers entities as they are stored. Like the original, it gives
@@ -26,7 +27,8 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 // computes none.
 func writeStored(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	writeJSON(w, http.StatusOK, body)
+	w.Header().Set("Content-Type", jsonType)
+	_, _ = w.Write(body) // a client that went away is not our error
 }
 
 // writeEntities answers a text with entities, of which some fields were asked

@@ -68,37 +68,53 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	for _, opt := range opts {
 		opt(&o)
 	}
+	key := location.String()
+	if o.LocationKey != nil {
+		key = *o.LocationKey
+	}
+	at := place(location.String(), o.Document, o.Line)
 	if err := catalogcommon.ValidateEnvelope(entity); err != nil {
 		bad := apierr.Wrap(apierr.KindInput, err, "Entity envelope failed validation at "+location.String())
-		bad.Fields = map[string]any{"location": location.String()}
+		bad.Fields = at
 		c.Error(location, bad)
 		return
 	}
 	if entity.Ref().Equal(c.ref) {
 		return // an entity does not lead to itself
 	}
+	if err := storable([]string{entity.Ref().String()}, location.String(), key); err != nil {
+		bad := apierr.Input("an entity at %s: %w", location, err)
+		bad.Fields = at
+		c.Error(location, bad)
+		return
+	}
 	if a, ok := entity.Metadata()["annotations"]; ok {
 		if _, isObject := a.(map[string]any); !isObject {
-			c.Error(location, apierr.Input("%s at %s: metadata.annotations must be an object", entity.Ref(), location))
+			bad := apierr.Input("%s at %s: metadata.annotations must be an object", entity.Ref(), location)
+			bad.Fields = at
+			bad.Fields["pointer"] = "/metadata/annotations"
+			c.Error(location, bad)
 			return
 		}
 	}
 	entity = entity.Clone()
 	entity.SetAnnotation(catalogcommon.AnnotationOriginLocation, c.origin.String())
 	entity.SetAnnotation(catalogcommon.AnnotationLocation, location.String())
-	key := location.String()
-	if o.LocationKey != nil {
-		key = *o.LocationKey
-	}
-	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, key}) })
+	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, key, o.Document, o.Line}) })
 }
 
 // Location implements [catalognode.Emitter].
 func (c *collector) Location(location catalogcommon.LocationRef, optional bool) {
+	if err := storable(nil, location.String()); err != nil {
+		c.Error(c.location, apierr.Input("a location: %w", err))
+		return
+	}
 	entity := LocationEntity(location, optional)
 	entity.SetAnnotation(catalogcommon.AnnotationLocation, c.location.String())
 	entity.SetAnnotation(catalogcommon.AnnotationOriginLocation, c.origin.String())
-	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, c.location.String()}) })
+	c.add(func(e *emitted) {
+		e.deferred = append(e.deferred, Deferred{Entity: entity, LocationKey: c.location.String()})
+	})
 }
 
 // LocationEntity returns the Location entity of a location, handed in at the
@@ -124,12 +140,35 @@ func LocationEntity(location catalogcommon.LocationRef, optional bool) catalogco
 
 // Relation implements [catalognode.Emitter].
 func (c *collector) Relation(r catalogcommon.Relation) {
+	if err := storable([]string{r.Source.String(), r.Target.String()}, r.Type); err != nil {
+		c.Error(c.location, apierr.Input("a relation %s: %w", r.Type, err))
+		return
+	}
 	c.add(func(e *emitted) { e.relations = append(e.relations, r) })
 }
 
 // Error implements [catalognode.Emitter].
-func (c *collector) Error(_ catalogcommon.LocationRef, err error) {
-	c.add(func(e *emitted) { e.errors = append(e.errors, err) })
+func (c *collector) Error(location catalogcommon.LocationRef, err error) {
+	c.add(func(e *emitted) { e.errors = append(e.errors, located{err, location.String()}) })
+}
+
+// maxRef bounds refs, in bytes. One that passes the policies is far shorter,
+// and PostgreSQL has an index of them.
+const maxRef = 2000
+
+// storable refuses refs, and texts beside them, that no database can keep.
+func storable(refs []string, texts ...string) error {
+	for _, ref := range refs {
+		if len(ref) > maxRef {
+			return apierr.Input("the ref %.100q… has %d bytes, and at most %d are possible", ref, len(ref), maxRef)
+		}
+	}
+	for _, text := range append(texts, refs...) {
+		if !catalogcommon.IsStorable(text) {
+			return apierr.Input("%.1000q has the character U+0000, or is no UTF-8", text)
+		}
+	}
+	return nil
 }
 
 // maxKey bounds a refresh key; longer ones are kept by their digest.
@@ -137,7 +176,7 @@ const maxKey = 255
 
 // StoredKey returns the form in which a refresh key is kept.
 func StoredKey(key string) string {
-	key = strings.ReplaceAll(key, "\x00", "") // PostgreSQL keeps no such text
+	key = catalogcommon.Storable(key)
 	if len(key) <= maxKey {
 		return key
 	}

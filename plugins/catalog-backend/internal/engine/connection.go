@@ -18,15 +18,24 @@ import (
 // prepare checks an entity that is handed in, and brings it into the form in
 // which it is kept.
 func prepare(entity catalogcommon.Entity, locationKey string) (store.Deferred, error) {
+	d, _, err := prepared(entity, locationKey)
+	return d, err
+}
+
+// prepared is prepare, and returns the entity of which the text is kept, too.
+func prepared(entity catalogcommon.Entity, locationKey string) (store.Deferred, catalogcommon.Entity, error) {
 	normal, err := catalogcommon.NormalizeEntity(entity)
 	if err != nil {
-		return store.Deferred{}, err
+		return store.Deferred{}, nil, err
 	}
 	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
-		return store.Deferred{}, apierr.Input("Malformed entity envelope, %w", err)
+		return store.Deferred{}, nil, apierr.Input("Malformed entity envelope, %w", err)
 	}
-	body := normal.AppendJSON(nil)
-	return store.Deferred{Ref: normal.Ref().String(), Body: string(body), Hash: catalogcommon.HashJSON(body), LocationKey: locationKey}, nil
+	if err := storable([]string{normal.Ref().String()}, locationKey); err != nil {
+		return store.Deferred{}, nil, apierr.Input("Malformed entity envelope, %w", err)
+	}
+	body, hash := normal.Text()
+	return store.Deferred{Ref: normal.Ref().String(), Body: body, Hash: hash, LocationKey: locationKey}, normal, nil
 }
 
 // connection is the way of one provider into the catalog.
@@ -36,7 +45,16 @@ type connection struct {
 }
 
 func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognode.DeferredEntity, error]) (catalognode.MutationReport, error) {
-	r, err := c.e.c.Store.ApplyFullWithin(ctx, c.name, prepareAll(entities), c.e.c.Limits[c.name])
+	c.e.mutations.Add(1)
+	defer func() {
+		c.e.worked()
+		c.e.mutations.Add(-1)
+	}()
+	early, err := c.e.early(ctx, c.name)
+	if err != nil {
+		return catalognode.MutationReport{}, err
+	}
+	r, err := c.e.c.Store.ApplyFullWithin(ctx, c.name, prepareAll(entities, early), c.e.c.Limits[c.name])
 	if refused := new(store.RefusedError); errors.As(err, &refused) {
 		c.e.c.Logger.ErrorContext(ctx, "a full mutation was refused; nothing was changed. If its source is right, raise or drop rejectRemovalsAbovePercentage and rejectEmptySourceCollections in catalog.providerOptions for the provider",
 			"provider", c.name, "seen", refused.Seen, "had", refused.Had, "removed", refused.Removed)
@@ -45,6 +63,9 @@ func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognod
 		}
 		return catalognode.MutationReport{}, apierr.Wrap(apierr.KindConflict, err, "Mutation refused")
 	}
+	if r.Finals > 0 {
+		c.e.stitched(ctx, store.Stitched{Changed: r.Finals}, 0, nil)
+	}
 	return c.report(ctx, r), err
 }
 
@@ -52,27 +73,32 @@ func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognod
 const window = 256
 
 // prepareAll prepares what the sequence yields, on all processors, and keeps
-// its order.
-func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error]) iter.Seq2[store.Deferred, error] {
-	type prepared struct {
+// its order. early, if not nil, processes it, too.
+func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error], early *earlyRun) iter.Seq2[store.Deferred, error] {
+	type outcome struct {
 		store.Deferred
 		err error
 	}
 	return func(yield func(store.Deferred, error) bool) {
 		part := make([]catalognode.DeferredEntity, 0, window)
-		done := make([]prepared, window)
+		done := make([]outcome, window)
 		// flush yields what is in the window.
 		flush := func() bool {
 			workers := min(runtime.GOMAXPROCS(0), len(part))
+			process, end := early.window(len(part))
 			var wg sync.WaitGroup
 			for w := range workers {
 				wg.Go(func() {
 					for i := w; i < len(part); i += workers {
-						done[i].Deferred, done[i].err = prepare(part[i].Entity, part[i].LocationKey)
+						var entity catalogcommon.Entity
+						if done[i].Deferred, entity, done[i].err = prepared(part[i].Entity, part[i].LocationKey); done[i].err == nil {
+							process(&done[i].Deferred, entity)
+						}
 					}
 				})
 			}
 			wg.Wait()
+			end()
 			for i := range part {
 				if !yield(done[i].Deferred, done[i].err) || done[i].err != nil {
 					return false
@@ -162,6 +188,10 @@ func (c connection) report(ctx context.Context, r store.Report) catalognode.Muta
 	for _, conflict := range r.Conflicts {
 		c.e.c.Logger.WarnContext(ctx, "a provider hands in an entity that is claimed from another place; the first stays",
 			"provider", c.name, "entity", conflict.Ref, "holder", conflict.Holder, "refused", conflict.Wanted)
+	}
+	if len(r.Twice) > 0 {
+		c.e.c.Logger.WarnContext(ctx, "a provider handed entities in more than once in one full mutation; the last of each counts",
+			"provider", c.name, "count", len(r.Twice), "first", r.Twice[:min(len(r.Twice), 10)])
 	}
 	return catalognode.MutationReport{Seen: r.Seen, Added: r.Added, Changed: r.Changed, Removed: r.Removed, Conflicts: len(r.Conflicts)}
 }

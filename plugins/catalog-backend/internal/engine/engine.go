@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/flytower/flytower/apierr"
@@ -51,14 +53,19 @@ type Config struct {
 }
 
 // Engine processes what is due.
-type Engine struct{ c Config }
+type Engine struct {
+	c Config
+	// mutations is how many full mutations are under way, lastWork when there
+	// was something to do for the last time, in nanoseconds since 1970.
+	mutations, lastWork atomic.Int64
+}
 
 // New returns an engine.
 func New(c Config) *Engine {
 	if c.Workers == 0 {
 		c.Workers = 16
 	}
-	return &Engine{c}
+	return &Engine{c: c}
 }
 
 // process runs the processors for an entity that is due.
@@ -73,11 +80,11 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 		outcome = e.c.Orchestrator.Process(ctx, entity, decodeCache(w.Cache))
 	}
 	result.OK = outcome.OK
-	result.Errors = serialize(outcome.Errors)
+	result.Errors = serialize(outcome.Errors, func() map[string]any { return e.place(ctx, w, entity) })
 	if outcome.OK {
 		e.fill(&result, outcome)
 	}
-	result.Hash = hash(result)
+	result.Hash = hash(&result)
 	switch {
 	case !outcome.OK && result.Hash != w.ResultHash && retry < e.c.Interval:
 		// What fails for the first time may be a source that is about to come
@@ -94,13 +101,15 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 
 func (e *Engine) fill(result *store.Result, outcome Outcome) {
 	outcome.Entity.SetMetadata("uid", result.Work.UID)
-	result.Processed, result.Entity = string(outcome.Entity.AppendJSON(nil)), outcome.Entity
+	result.Processed, _ = outcome.Entity.Text()
+	result.Entity = outcome.Entity
 	result.Relations, result.Keys = outcome.Relations, outcome.Keys
 	for _, d := range outcome.Deferred {
 		sd, err := prepare(d.Entity, d.LocationKey)
 		if err != nil {
 			continue // emitters checked the envelope, so it has a ref
 		}
+		sd.Document, sd.Line = d.Document, d.Line
 		result.Deferred = append(result.Deferred, sd)
 	}
 	result.Cache = ""
@@ -136,13 +145,40 @@ func decodeCache(text string) cacheState {
 	return state
 }
 
-func serialize(errs []error) string {
+// place returns where an entity was read.
+func (e *Engine) place(ctx context.Context, w store.Work, entity catalogcommon.Entity) map[string]any {
+	location := entity.Annotation(catalogcommon.AnnotationLocation)
+	if location == "" {
+		return nil
+	}
+	document, line, err := e.c.Store.Place(ctx, w.ID)
+	if err != nil && ctx.Err() == nil {
+		e.c.Logger.WarnContext(ctx, "where an entity was read could not be looked up", "entity", w.Ref, "error", err)
+	}
+	return place(location, document, line)
+}
+
+// maxErrors is how many errors of an entity are kept.
+const maxErrors = 200
+
+// serialize returns the errors of an entity as JSON, with the place of the
+// entity where they name no other one.
+func serialize(errs []error, place func() map[string]any) string {
 	if len(errs) == 0 {
 		return ""
 	}
-	list := make([]map[string]any, len(errs))
-	for i, err := range errs {
-		list[i] = describe(err)
+	own := place()
+	list := make([]map[string]any, 0, min(len(errs), maxErrors))
+	for _, err := range errs {
+		if len(list) == maxErrors {
+			list = append(list, map[string]any{"name": "Error", "message": fmt.Sprintf("%d more errors are not shown", len(errs)-maxErrors)})
+			break
+		}
+		text := Describe(err)
+		if at := text["location"]; at == nil || at == own["location"] && text["document"] == nil {
+			maps.Copy(text, own)
+		}
+		list = append(list, text)
 	}
 	raw, err := json.Marshal(list)
 	if err != nil {
@@ -152,32 +188,37 @@ func serialize(errs []error) string {
 }
 
 // hash covers all that a result says.
-func hash(r store.Result) string {
-	var b strings.Builder
-	b.WriteString(r.Errors)
+func hash(r *store.Result) string {
+	buffer := hashBuffers.Get().(*[]byte)
+	defer hashBuffers.Put(buffer)
+	text := append((*buffer)[:0], r.Errors...)
+	defer func() {
+		if cap(text) <= 1<<20 { // let the collector have the rare huge one
+			*buffer = text
+		}
+	}()
 	if r.OK {
-		b.WriteString(r.Processed)
-		for _, part := range [][]string{deferredLines(r.Deferred), relationLines(r.Relations), slices.Clone(r.Keys)} {
+		text = append(text, r.Processed...)
+		for _, part := range [][]string{deferredLines(r.Deferred), r.RelationLines(), slices.Clone(r.Keys)} {
 			slices.Sort(part)
-			b.WriteByte(0)
-			b.WriteString(strings.Join(slices.Compact(part), "\n"))
+			text = append(text, 0)
+			for i, line := range slices.Compact(part) {
+				if i > 0 {
+					text = append(text, '\n')
+				}
+				text = append(text, line...)
+			}
 		}
 	}
-	return catalogcommon.HashJSON([]byte(b.String()))
+	return catalogcommon.HashJSON(text)
 }
+
+var hashBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func deferredLines(ds []store.Deferred) []string {
 	out := make([]string, len(ds))
 	for i, d := range ds {
-		out[i] = d.Ref + " " + d.Hash + " " + d.LocationKey
-	}
-	return out
-}
-
-func relationLines(rs []catalogcommon.Relation) []string {
-	out := make([]string, len(rs))
-	for i, r := range rs {
-		out[i] = r.Source.String() + " " + r.Type + " " + r.Target.String()
+		out[i] = fmt.Sprint(d.Ref, " ", d.Hash, " ", d.LocationKey, " ", d.Document, " ", d.Line)
 	}
 	return out
 }
@@ -225,9 +266,6 @@ func (e *Engine) evict(ctx context.Context, names []string) error {
 
 // Refresh implements the refresh of an entity by its ref.
 func (e *Engine) Refresh(ctx context.Context, ref string) error {
-	if _, err := catalogcommon.ParseRef(ref, catalogcommon.RefDefaults{}); err != nil {
-		return err
-	}
 	found, err := e.c.Store.Refresh(ctx, ref)
 	if err != nil {
 		return err

@@ -50,6 +50,8 @@ type Orchestrator struct {
 type Deferred struct {
 	Entity      catalogcommon.Entity
 	LocationKey string
+	// Document and Line are those of [catalognode.EmitOptions].
+	Document, Line int
 }
 
 // Outcome is what processing an entity found.
@@ -86,6 +88,15 @@ func (o *Orchestrator) Process(ctx context.Context, entity catalogcommon.Entity,
 		out.Volatile = true
 	}
 	return out
+}
+
+// depends reports whether processing the entity is known to look at more than
+// the entity.
+func (o *Orchestrator) depends(entity catalogcommon.Entity) bool {
+	return entity.Kind() == "Location" || slices.ContainsFunc(o.Processors, func(p catalognode.Processor) bool {
+		v, ok := p.(catalognode.Volatile)
+		return ok && v.Depends(entity)
+	})
 }
 
 type run struct {
@@ -136,14 +147,24 @@ func (r *run) stages(ctx context.Context, entity catalogcommon.Entity) (catalogc
 	}); err != nil {
 		return nil, err
 	}
-	for _, d := range r.emitted.snapshot() {
-		location, _ := d.Entity.Location() // the emitter set it
-		if !r.o.Rules.Allowed(d.Entity, r.origin) {
-			return nil, apierr.NotAllowed("Entity %s at %s, originated at %s, is not of an allowed kind for that location; allow the kind in catalog.rules, or in the rules of the location",
-				d.Entity.Ref(), location, r.origin)
-		}
-	}
+	r.checkRules()
 	return entity, nil
+}
+
+// checkRules tells all entities that the rules do not allow: one of them is
+// enough to refuse the others of the file, and who mends it should not have to
+// find one after the other.
+func (r *run) checkRules() {
+	for _, d := range r.emitted.snapshot() {
+		if r.o.Rules.Allowed(d.Entity, r.origin) {
+			continue
+		}
+		location, _ := d.Entity.Location() // the emitter set it
+		err := apierr.NotAllowed("Entity %s at %s, originated at %s, is not of an allowed kind for that location; allow the kind in catalog.rules, or in the rules of the location",
+			d.Entity.Ref(), location, r.origin)
+		err.Fields = place(location.String(), d.Document, d.Line)
+		r.emitted.Error(location, err)
+	}
 }
 
 func (r *run) step(p catalognode.Processor) catalognode.Step {
@@ -290,8 +311,11 @@ func (r *run) readLocation(ctx context.Context, location catalogcommon.LocationR
 			handled, err = reader.ReadLocation(ctx, location, optional, step)
 			return err
 		})
-		if err != nil || handled {
-			return err
+		if err != nil {
+			return located{err, location.String()}
+		}
+		if handled {
+			return nil
 		}
 	}
 	return apierr.Input("No processor was able to handle reading of %s", location)

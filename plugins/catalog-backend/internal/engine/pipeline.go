@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -58,6 +59,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	rest.Go(func() { p.save(ctx, p.urgent.results) })
 	rest.Go(func() { p.renew(ctx) })
 	rest.Go(func() { p.stitch(ctx) })
+	rest.Go(func() { p.writeRows(ctx) })
 	p.claim(ctx)
 	close(p.urgent.work)
 	close(p.others.work)
@@ -232,6 +234,7 @@ func (p *pipeline) admit(work []store.Work, to *lane) []store.Work {
 
 // done notes that work is on its way no more.
 func (p *pipeline) done(rs []store.Result) {
+	p.e.worked()
 	p.mu.Lock()
 	for _, r := range rs {
 		if l := p.inFlight[r.Work.ID]; l != nil {
@@ -304,6 +307,9 @@ func (p *pipeline) saveBatch(ctx context.Context, rs []store.Result) {
 			}
 			p.e.c.Logger.ErrorContext(ctx, "storing a processed entity failed; it will be tried again", "entity", rs[0].Work.Ref, "error", err)
 		}
+		if p.saveFailure(ctx, rs[0].Work) {
+			break
+		}
 		if err := p.e.c.Store.Postpone(context.WithoutCancel(ctx), rs[0].Work.ID, renewal); err != nil {
 			p.e.c.Logger.WarnContext(ctx, "postponing an entity failed", "entity", rs[0].Work.Ref, "error", err)
 		}
@@ -317,6 +323,20 @@ func (p *pipeline) saveBatch(ctx context.Context, rs []store.Result) {
 			p.e.c.OnConflict(ctx, c)
 		}
 	}
+}
+
+// saveFailure notes, for those who look at the entity, that its result could
+// not be stored, and reports whether it could note that. What the database
+// said is not for them.
+func (p *pipeline) saveFailure(ctx context.Context, w store.Work) bool {
+	failed := store.Result{Work: w, Cache: w.Cache, Next: time.Now().Add(retry)}
+	failed.Errors = serialize([]error{errors.New("the result of processing could not be stored, and is tried again; the log of the backend says why")}, func() map[string]any { return nil })
+	failed.Hash = hash(&failed)
+	if failed.Hash == w.ResultHash {
+		failed.Next = time.Now().Add(p.e.c.Interval)
+	}
+	_, err := p.e.c.Store.Save(ctx, []store.Result{failed})
+	return err == nil
 }
 
 // release gives back what was claimed and not settled.
@@ -353,6 +373,9 @@ func (p *pipeline) stitch(ctx context.Context) {
 			return
 		case <-p.marked:
 		case <-timer.C:
+			if _, err := p.e.c.Store.CheckLoads(ctx); err != nil && ctx.Err() == nil {
+				p.e.c.Logger.WarnContext(ctx, "looking for relations of new entities failed; trying again", "error", err)
+			}
 		}
 		wait := stitchPoll
 		for ctx.Err() == nil {

@@ -24,7 +24,7 @@ func BenchmarkReader(b *testing.B) {
 	if err := db.Service.Migrate(ctx, schema.Migrations()); err != nil {
 		b.Fatal(err)
 	}
-	w := &world{db: db, now: map[string]catalogcommon.Entity{}, keys: map[string]bool{}}
+	w := &world{db: db, now: map[string]catalogcommon.Entity{}, keys: map[string]int64{}}
 	for batch := range slices.Chunk(slices.Collect(catalogbench.Entities(10_000)), 1000) {
 		w.write(b, ctx, func(tx *sql.Tx) error { return w.putIn(ctx, tx, batch...) })
 	}

@@ -22,8 +22,8 @@
 //
 // A reader sees all changes that this process committed before it asked: the
 // writer calls [Index.Wake], and a reader waits for a bounded time until the
-// index has caught up with that. Where this takes longer, while the index is
-// being loaded, and after it has outgrown its memory, SQL answers. Changes of
+// index has caught up with that, or is laid out in order again. Where this takes
+// longer, while the index is being loaded, and after it has outgrown its memory, SQL answers. Changes of
 // other processes are seen at the next poll.
 //
 // Entities are not kept in memory; a page is read from the database by number,

@@ -8,8 +8,10 @@ import (
 	"hash/fnv"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/behind"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/postings"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
 )
@@ -72,7 +74,7 @@ func (f *follower) load(ctx context.Context) error {
 		if err := f.each(ctx, b, func(rows *sql.Rows) error { return rows.Scan(&to) }); err != nil || to == 0 {
 			return err
 		}
-		documents, err := f.documents(ctx, " BETWEEN "+sqltext.ID(last+1)+" AND "+sqltext.ID(to))
+		documents, err := f.documents(ctx, func(*sqltext.Builder) string { return "BETWEEN " + sqltext.ID(last+1) + " AND " + sqltext.ID(to) })
 		if err != nil {
 			return err
 		}
@@ -262,35 +264,49 @@ func (f *follower) checkTrimmed(ctx context.Context) error {
 	return nil
 }
 
-// refresh applies the present state of entities.
+// refresh applies the present state of entities. The next ones are read while
+// the ones before are applied.
 func (f *follower) refresh(ctx context.Context, ids []int64) error {
+	type page struct {
+		documents []postings.Document
+		removed   []int64
+		err       error
+	}
 	slices.Sort(ids)
-	for part := range slices.Chunk(slices.Compact(ids), idChunk) {
-		documents, err := f.documents(ctx, " IN ("+literals(part)+")")
-		if err != nil {
-			return err
+	ctx, cancel := context.WithCancel(ctx)
+	pages := make(chan page)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(pages)
+		for part := range slices.Chunk(slices.Compact(ids), idChunk) {
+			var p page
+			p.documents, p.err = f.documents(ctx, func(b *sqltext.Builder) string { return b.AnyID(part) })
+			there := make(map[int64]bool, len(p.documents))
+			for _, d := range p.documents {
+				there[d.ID] = true
+			}
+			p.removed = slices.DeleteFunc(slices.Clone(part), func(id int64) bool { return there[id] })
+			select {
+			case pages <- p:
+			case <-ctx.Done():
+				return
+			}
+			if p.err != nil {
+				return
+			}
 		}
-		there := make(map[int64]bool, len(documents))
-		for _, d := range documents {
-			there[d.ID] = true
+	})
+	defer reading.Wait()
+	defer cancel()
+	for p := range pages {
+		if p.err != nil {
+			return p.err
 		}
-		removed := slices.DeleteFunc(slices.Clone(part), func(id int64) bool { return there[id] })
-		if err := f.apply(documents, removed); err != nil {
+		if err := f.apply(p.documents, p.removed); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func literals(ids []int64) string {
-	var out []byte
-	for i, id := range ids {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(out, sqltext.ID(id)...)
-	}
-	return string(out)
+	return ctx.Err()
 }
 
 func (f *follower) apply(documents []postings.Document, removed []int64) error {
@@ -332,33 +348,39 @@ func mark(hash string) uint32 {
 
 // documents reads the entities whose ids meet a condition, with their rows. It
 // is one statement, so that the rows are those of the content that the mark
-// stands for.
-func (f *follower) documents(ctx context.Context, condition string) ([]postings.Document, error) {
-	type row struct {
-		entity, key int64
-		postings.Row
-	}
+// stands for. An entity has its rows in one of two tables.
+func (f *follower) documents(ctx context.Context, condition func(b *sqltext.Builder) string) ([]postings.Document, error) {
 	var documents []postings.Document
 	var found []row
 	unknown := map[int64]bool{}
+	add := func(r row) {
+		if _, ok := f.fields[r.key]; !ok {
+			unknown[r.key] = true
+		}
+		found = append(found, r)
+	}
+	const entityKey, behindKey = 0, -1 // no search keys have these ids
 	b := f.build()
-	b.Write("SELECT id, 0, ref, final_hash, ", b.Bool(false), " FROM entity WHERE final IS NOT NULL AND id", condition,
-		" UNION ALL SELECT entity_id, key_id, value, original, item FROM entity_search WHERE entity_id", condition)
+	b.Write("SELECT id, ", sqltext.ID(entityKey), ", ref, final_hash, ", b.Bool(false), " FROM entity WHERE final IS NOT NULL AND id ", condition(b),
+		" UNION ALL SELECT entity_id, key_id, value, original, item FROM entity_search WHERE entity_id ", condition(b),
+		" UNION ALL SELECT entity_id, ", sqltext.ID(behindKey), ", rows, NULL, ", b.Bool(false), " FROM search_behind WHERE entity_id ", condition(b))
 	err := f.each(ctx, b, func(rows *sql.Rows) error {
 		var r row
 		var value, original sql.NullString
 		if err := rows.Scan(&r.entity, &r.key, &value, &original, &r.Item); err != nil {
 			return err
 		}
-		if r.key == 0 {
+		switch r.key {
+		case entityKey:
 			documents = append(documents, postings.Document{ID: r.entity, Ref: value.String, Mark: mark(original.String)})
 			return nil
+		case behindKey:
+			return behind.Each(value.String, func(b behind.Row) {
+				add(row{r.entity, b.Key, postings.Row{Value: b.Value, Original: b.Original, Null: b.Null, Item: b.Item}})
+			})
 		}
 		r.Value, r.Original, r.Null = value.String, original.String, !value.Valid
-		if _, ok := f.fields[r.key]; !ok {
-			unknown[r.key] = true
-		}
-		found = append(found, r)
+		add(r)
 		return nil
 	})
 	if err != nil {
@@ -378,6 +400,12 @@ func (f *follower) documents(ctx context.Context, condition string) ([]postings.
 		}
 	}
 	return documents, nil
+}
+
+// row is a search row of an entity, under the id of its key.
+type row struct {
+	entity, key int64
+	postings.Row
 }
 
 // learn looks up search keys.

@@ -17,6 +17,7 @@ import (
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/index"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
 
@@ -232,7 +233,7 @@ func TestHistories(t *testing.T) {
 		w := newWorld(t, db)
 		ctx := t.Context()
 		rapid.Check(t, func(t *rapid.T) {
-			for _, table := range []string{"entity", "entity_search", "search_key", "entity_change"} {
+			for _, table := range []string{"entity", "entity_search", "search_behind", "search_key", "entity_change"} {
 				if _, err := db.DB.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 					t.Fatalf("emptying %s: %v", table, err)
 				}
@@ -244,6 +245,9 @@ func TestHistories(t *testing.T) {
 			clear(w.now)
 			clear(w.keys)
 			w.index = nil
+			// None are behind, some, or all.
+			share := rapid.IntRange(0, 2).Draw(t, "share of entities whose rows are behind")
+			w.behind = func() bool { return share == 2 || share == 1 && rapid.Bool().Draw(t, "behind") }
 			w.put(t, ctx, rapid.SliceOfN(rapid.Custom(drawEntity), 0, 8).Draw(t, "at first")...)
 			stop := w.follow(t, ctx, index.Options{})
 			defer func() { stop() }()
@@ -257,6 +261,11 @@ func TestHistories(t *testing.T) {
 						t.Skip("nothing to remove")
 					}
 					w.remove(t, ctx, rapid.SampledFrom(slices.Sorted(maps.Keys(w.now))).Draw(t, "ref"))
+				},
+				"write rows": func(t *rapid.T) {
+					if _, err := store.New(db.Service, store.Options{}).WriteRows(ctx, rapid.IntRange(1, 4).Draw(t, "entities")); err != nil {
+						t.Fatalf("writing search rows: %v", err)
+					}
 				},
 				"restart": func(t *rapid.T) {
 					stop()

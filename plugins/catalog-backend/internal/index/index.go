@@ -23,8 +23,9 @@ type Options struct {
 	// Changed, if not nil, tells that another process may have changed entities:
 	// the index then looks at once. It does not replace polling.
 	Changed <-chan struct{}
-	// Wait bounds how long a reader waits for the changes of this process.
-	// Default: 250 milliseconds.
+	// Wait bounds how long a reader waits for the changes of this process: behind
+	// many of them the tables take longer than the index takes to get in step.
+	// Default: 500 milliseconds.
 	Wait time.Duration
 	// MaxLag is after how long without a successful look at the database the
 	// index is not asked any more. Default: 10 seconds.
@@ -42,7 +43,7 @@ func (o Options) withDefaults() Options {
 		o.Poll = time.Second
 	}
 	if o.Wait == 0 {
-		o.Wait = 250 * time.Millisecond
+		o.Wait = 500 * time.Millisecond
 	}
 	if o.MaxLag == 0 {
 		o.MaxLag = 10 * time.Second
@@ -58,6 +59,7 @@ type Index struct {
 
 	mu       sync.Mutex
 	terms    *postings.Index // nil while it cannot be asked
+	held     bool            // it can be asked again in a moment
 	wanted   uint64          // calls of Wake
 	seen     uint64          // of which the index has the changes
 	advanced chan struct{}   // closed when seen or terms change
@@ -113,7 +115,7 @@ func (x *Index) Status() Status {
 func (x *Index) current(ctx context.Context) *postings.Index {
 	x.mu.Lock()
 	terms, target, advanced := x.terms, x.wanted, x.advanced
-	fresh := x.seen >= target
+	fresh := x.seen >= target && !x.held
 	usable := terms != nil && time.Since(x.asOf) <= x.options.MaxLag
 	x.mu.Unlock()
 	if !usable {
@@ -134,7 +136,7 @@ func (x *Index) current(ctx context.Context) *postings.Index {
 		}
 		x.mu.Lock()
 		terms, advanced = x.terms, x.advanced
-		fresh = x.seen >= target
+		fresh = x.seen >= target && !x.held
 		x.mu.Unlock()
 		if fresh || terms == nil {
 			return terms
@@ -147,15 +149,23 @@ func (x *Index) current(ctx context.Context) *postings.Index {
 func (x *Index) publish(f *follower, seen uint64, asOf time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.held = false
 	x.terms, x.seen, x.asOf, x.version, x.gaps, x.problem = f.terms, seen, asOf, f.cursor, len(f.gaps), ""
 	x.tell()
+}
+
+// hold has readers wait for the next call of publish.
+func (x *Index) hold() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.held = true
 }
 
 // withdraw takes the terms away from the readers.
 func (x *Index) withdraw(problem error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.terms, x.problem = nil, ""
+	x.terms, x.held, x.problem = nil, false, ""
 	if problem != nil {
 		x.problem = problem.Error()
 	}
@@ -262,7 +272,7 @@ func (x *Index) follow(ctx context.Context) error {
 					"entities", m.Entities, "terms", m.Terms, "bytes", m.Bytes, "took", time.Since(began).Round(time.Millisecond))
 			}
 			if f.wasteful() {
-				x.withdraw(nil) // that takes a while, and readers would wait
+				x.hold() // readers wait for that as long as for changes
 				f.compact()
 			}
 			x.publish(f, wakes, asOf)

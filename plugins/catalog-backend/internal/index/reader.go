@@ -3,6 +3,8 @@ package index
 import (
 	"context"
 	"database/sql"
+	"slices"
+	"sync"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/postings"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
@@ -28,19 +30,30 @@ type Reader struct {
 	bodies   *bodies
 	columns  *columns
 	lineages *lineages
+	room     sync.Pool // of *[]postings.Hit
 }
 
 // NewReader returns a reader. cacheBytes bounds the entities that it keeps in
 // memory, and what clients want of them.
 func NewReader(x *Index, tables Tables, cacheBytes int) *Reader {
 	forColumns := cacheBytes / 4
-	return &Reader{index: x, tables: tables, bodies: newBodies(cacheBytes - forColumns), columns: newColumns(forColumns), lineages: newLineages()}
+	return &Reader{
+		index: x, tables: tables, bodies: newBodies(cacheBytes - forColumns), columns: newColumns(forColumns), lineages: newLineages(),
+		room: sync.Pool{New: func() any { return new([]postings.Hit) }},
+	}
 }
 
 // List returns a page of entities.
 func (r *Reader) List(ctx context.Context, q read.Request) ([]read.Item, error) {
 	if terms := r.index.current(ctx); terms != nil {
-		if hits, ok := terms.List(q); ok {
+		room, _ := r.room.Get().(*[]postings.Hit)
+		defer func() {
+			clear(*room)
+			r.room.Put(room)
+		}()
+		hits, ok := terms.AppendList((*room)[:0], q)
+		*room = hits
+		if ok {
 			if items, ok, err := r.items(ctx, hits, q); ok || err != nil {
 				return items, err
 			}
@@ -68,9 +81,9 @@ func (r *Reader) items(ctx context.Context, hits []postings.Hit, q read.Request)
 	if !ok || err != nil {
 		return nil, false, err
 	}
-	items := make([]read.Item, len(hits))
+	items := slices.Grow(q.Into[:0], len(hits))
 	for i, h := range hits {
-		items[i] = read.Item{Position: h.Position, HasValue: h.HasValue, Entity: entities[i]}
+		items = append(items, read.Item{Position: h.Position, HasValue: h.HasValue, Entity: entities[i]})
 	}
 	return items, true, nil
 }

@@ -21,6 +21,8 @@ func TestPageAndTotalAgree(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
 		w := newWorld(t, db)
 		ctx := t.Context()
+		turn := 0
+		w.behind = func() bool { turn++; return turn%3 == 0 }
 		w.put(t, ctx, component("always", "x"))
 		stop := w.follow(t, ctx, index.Options{})
 		defer stop()
@@ -50,6 +52,7 @@ func TestPageAndTotalAgree(t *testing.T) {
 				for _, s := range []string{
 					"INSERT INTO entity_change (entity_id, deleted) SELECT id, true FROM entity WHERE id IN (" + gone + ")",
 					"DELETE FROM entity_search WHERE entity_id IN (" + gone + ")",
+					"DELETE FROM search_behind WHERE entity_id IN (" + gone + ")",
 					"DELETE FROM entity WHERE ref LIKE 'component:default/sometimes-%'",
 				} {
 					if _, err := tx.ExecContext(ctx, s); err != nil {

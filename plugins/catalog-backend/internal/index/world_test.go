@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/flytower/flytower/internal/testdb"
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/behind"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/index"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/read"
@@ -34,7 +35,10 @@ type world struct {
 	tables *countedTables
 	now    map[string]catalogcommon.Entity // by ref
 	made   int
-	keys   map[string]bool // that search_key has
+	keys   map[string]int64 // ids of those that search_key has
+	// behind, if not nil, says whether the next entity has its search rows in
+	// search_behind.
+	behind func() bool
 }
 
 // countedTables counts the questions that the index left to the tables.
@@ -78,7 +82,7 @@ func newWorld(t *testing.T, db *testdb.Database) *world {
 	if err := db.Service.Migrate(t.Context(), schema.Migrations()); err != nil {
 		t.Fatalf("migrating: %v", err)
 	}
-	return &world{db: db, now: map[string]catalogcommon.Entity{}, keys: map[string]bool{}}
+	return &world{db: db, now: map[string]catalogcommon.Entity{}, keys: map[string]int64{}}
 }
 
 // patient is longer than any test: the index is in step or the test fails.
@@ -158,12 +162,28 @@ func (w *world) putIn(ctx context.Context, tx *sql.Tx, entities ...catalogcommon
 		statements := []string{
 			fmt.Sprintf("UPDATE entity SET final = %s, final_hash = %s WHERE id = %d", quote(string(e.AppendJSON(nil))), quote(e.Hash()), id),
 			fmt.Sprintf("DELETE FROM entity_search WHERE entity_id = %d", id),
+			fmt.Sprintf("DELETE FROM search_behind WHERE entity_id = %d", id),
 		}
 		rows, _ := entitysearch.Rows(e)
+		rows = slices.DeleteFunc(rows, func(r entitysearch.Row) bool { return r.Derived })
 		for _, r := range rows {
-			if r.Derived {
-				continue
+			if w.keys[r.Key] == 0 {
+				var n int64
+				if err := tx.QueryRowContext(ctx, "INSERT INTO search_key (key) VALUES ("+quote(r.Key)+") ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id").Scan(&n); err != nil {
+					return err
+				}
+				w.keys[r.Key] = n
 			}
+		}
+		if w.behind != nil && w.behind() {
+			var late []behind.Row
+			for _, r := range rows {
+				late = append(late, behind.Row{Key: w.keys[r.Key], Value: r.Value, Original: r.Original, Null: r.Null, Item: r.Item})
+			}
+			statements = append(statements, fmt.Sprintf("INSERT INTO search_behind (entity_id, rows) VALUES (%d, %s)", id, quote(string(behind.Append(nil, late)))))
+			rows = nil
+		}
+		for _, r := range rows {
 			value, original := quote(r.Value), "NULL"
 			if r.Original != r.Value {
 				original = quote(r.Original)
@@ -171,11 +191,7 @@ func (w *world) putIn(ctx context.Context, tx *sql.Tx, entities ...catalogcommon
 			if r.Null {
 				value, original = "NULL", "NULL"
 			}
-			if !w.keys[r.Key] {
-				w.keys[r.Key] = true
-				statements = append(statements, "INSERT INTO search_key (key) VALUES ("+quote(r.Key)+") ON CONFLICT (key) DO NOTHING")
-			}
-			statements = append(statements, fmt.Sprintf("INSERT INTO entity_search (entity_id, key_id, value, original, item) SELECT %d, id, %s, %s, %v FROM search_key WHERE key = %s", id, value, original, r.Item, quote(r.Key)))
+			statements = append(statements, fmt.Sprintf("INSERT INTO entity_search (entity_id, key_id, value, original, item) VALUES (%d, %d, %s, %s, %v)", id, w.keys[r.Key], value, original, r.Item))
 		}
 		statements = append(statements, fmt.Sprintf("INSERT INTO entity_change (entity_id, deleted) VALUES (%d, false)", id))
 		if _, err := tx.ExecContext(ctx, strings.Join(statements, ";\n")); err != nil {
@@ -192,6 +208,7 @@ func (w *world) remove(t tb, ctx context.Context, ref string) {
 		for _, s := range []string{
 			"INSERT INTO entity_change (entity_id, deleted) SELECT id, true FROM entity WHERE ref = " + quote(ref),
 			"DELETE FROM entity_search WHERE entity_id" + of + quote(ref) + ")",
+			"DELETE FROM search_behind WHERE entity_id" + of + quote(ref) + ")",
 			"DELETE FROM entity WHERE ref = " + quote(ref),
 		} {
 			if _, err := tx.ExecContext(ctx, s); err != nil {

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/flight"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/query"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	"github.com/flytower/flytower/plugins/catalog-common/entitysearch"
@@ -104,6 +106,8 @@ func Rules() []core.PermissionRule {
 // rule returns a rule that tells of an entity whether it holds, and as what
 // predicate it restricts lists: both must mean the same.
 func rule(name, description string, schema json.RawMessage, holds func(catalogcommon.Entity, params) bool, restricts func(params) query.Predicate) core.PermissionRule {
+	// Users have the same conditions all day.
+	known := flight.NewCache[string, query.Predicate](knownKept, knownFor, time.Now)
 	return core.PermissionRule{
 		Name: name, Description: description, ResourceType: catalognode.ResourceTypeEntity, ParamsSchema: schema,
 		Apply: func(resource any, raw json.RawMessage) (bool, error) {
@@ -115,14 +119,28 @@ func rule(name, description string, schema json.RawMessage, holds func(catalogco
 			return ok && holds(e, p), nil
 		},
 		Query: func(raw json.RawMessage) (any, error) {
+			if q, ok := known.Peek(string(raw)); ok {
+				return q, nil
+			}
 			var p params
 			if err := json.Unmarshal(raw, &p); err != nil {
 				return nil, err
 			}
-			return restricts(p), nil
+			q := restricts(p)
+			if len(raw) <= maxKnown {
+				known.Put(string(raw), q, time.Now().Add(knownFor))
+			}
+			return q, nil
 		},
 	}
 }
+
+const (
+	// knownKept parameters of maxKnown bytes each are remembered for a rule.
+	knownKept = 1000
+	maxKnown  = 2 << 10
+	knownFor  = time.Hour
+)
 
 // field holds where the key is there, with the value if there is one.
 func field(key string, value *string) query.Predicate {

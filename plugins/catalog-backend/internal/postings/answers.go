@@ -25,9 +25,12 @@ type Hit struct {
 }
 
 // List returns what read.Reader.List does; false if it cannot.
-func (x *Index) List(q read.Request) ([]Hit, bool) {
+func (x *Index) List(q read.Request) ([]Hit, bool) { return x.AppendList(nil, q) }
+
+// AppendList is List that appends to dst.
+func (x *Index) AppendList(dst []Hit, q read.Request) ([]Hit, bool) {
 	if q.Limit <= 0 {
-		return nil, true
+		return dst, true
 	}
 	if q.KeepUnordered && q.After != nil {
 		return nil, false
@@ -37,10 +40,10 @@ func (x *Index) List(q read.Request) ([]Hit, bool) {
 	if slices.ContainsFunc(q.Order, func(o query.Order) bool { return x.hasItems(o.Field) }) {
 		return nil, false
 	}
-	if hits, ok := x.listHaving(q); ok {
+	if hits, ok := x.listHaving(dst, q); ok {
 		return hits, true
 	}
-	return x.list(q, x.matches(q)), true
+	return x.list(dst, q, x.matches(q)), true
 }
 
 // Page returns a list and how many entities there are, whatever the place and
@@ -56,19 +59,20 @@ func (x *Index) Page(q read.Request) (hits []Hit, total int, ok bool) {
 	}
 	found := x.matches(q)
 	if q.Limit > 0 {
-		hits = x.list(q, found)
+		hits = x.list(nil, q, found)
 	}
 	total, ok = x.count(q, found)
 	return hits, total, ok
 }
 
 // list cuts a page out of what a request found.
-func (x *Index) list(q read.Request, found result) []Hit {
+func (x *Index) list(dst []Hit, q read.Request, found result) []Hit {
 	s, known := x.specOf(q.Order, q.KeepUnordered)
 	if !known && !q.KeepUnordered || found.bitmap.IsEmpty() {
-		return nil
+		return dst
 	}
-	r := x.ranking(s)
+	k := x.orders.get(s)
+	r := k.ranking(x)
 	from, to := 0, len(r.order)
 	if !q.KeepUnordered {
 		to = r.valued
@@ -76,8 +80,8 @@ func (x *Index) list(q read.Request, found result) []Hit {
 	if q.After != nil {
 		from, to = x.behind(s, r, to, q)
 	}
-	ordinals := x.pick(r, found, from, to, q)
-	return x.hits(ordinals, x.firstOf(s, q.Order), q.Bare)
+	ordinals := x.pick(k, r, found, from, to, q)
+	return x.hits(dst, ordinals, x.firstOf(s, q.Order), q.Bare)
 }
 
 // behind returns the part of the ranking that lies behind the place that a
@@ -90,9 +94,10 @@ func (x *Index) behind(s spec, r *ranking, to int, q read.Request) (int, int) {
 	return searchFunc(r.order[:to], func(n uint32) bool { return s.compare(x.sortValues(s, n), place) <= 0 }), to
 }
 
-// pick cuts the page out of the ranking: with a walk over it, or, where that
-// would take longer, by sorting the places of those that were found.
-func (x *Index) pick(r *ranking, found result, from, to int, q read.Request) []uint32 {
+// pick cuts the page out of the ranking: by the places of a set that the index
+// has anyway; of another set with a walk over the ranking, or, where that would
+// take longer, by sorting the places of those that were found.
+func (x *Index) pick(k *kept, r *ranking, found result, from, to int, q read.Request) []uint32 {
 	if from >= to || q.Offset >= to-from {
 		return nil
 	}
@@ -104,6 +109,9 @@ func (x *Index) pick(r *ranking, found result, from, to int, q read.Request) []u
 			return slices.Clone(r.order[max(from, to-wanted) : to-q.Offset])
 		}
 		return slices.Clone(r.order[from+q.Offset : from+wanted])
+	}
+	if found.ours && size > maxList {
+		return pickPlaces(r, k.places(r, found.bitmap, x.changes), from, to, q.Offset, q.Limit, q.Before)
 	}
 	walk := min(wanted*(len(r.order)/size+1), to-from)
 	if size*bits.Len(uint(size)) < 2*walk {
@@ -135,9 +143,13 @@ func pickSorted(r *ranking, found *roaring.Bitmap, from, to int, q read.Request)
 	return places
 }
 
+// fewLooks is from how many on looks into a set cost more than laying it out for
+// them.
+const fewLooks = 64
+
 func pickWalking(r *ranking, found *roaring.Bitmap, from, to int, q read.Request, walk int) []uint32 {
 	has := found.Contains
-	if walk > 256 {
+	if walk > fewLooks {
 		has = newDense(found).has
 	}
 	out := make([]uint32, 0, min(q.Limit, to-from))
@@ -146,6 +158,9 @@ func pickWalking(r *ranking, found *roaring.Bitmap, from, to int, q read.Request
 		ordinal := r.order[from+i]
 		if q.Before {
 			ordinal = r.order[to-1-i]
+		}
+		if i == fewLooks && walk <= fewLooks {
+			has = newDense(found).has // they lie close together, somewhere behind
 		}
 		switch {
 		case !has(ordinal):

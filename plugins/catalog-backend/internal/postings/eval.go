@@ -10,16 +10,16 @@ import (
 	"github.com/flytower/flytower/plugins/catalog-common/entitysearch"
 )
 
-// result is a set of entities. A shared bitmap belongs to the index and must
-// not be changed; all is every entity.
+// result is a set of entities. A shared bitmap must not be changed; that of ours
+// is one that the index keeps.
 type result struct {
-	bitmap *roaring.Bitmap
-	shared bool
+	bitmap       *roaring.Bitmap
+	shared, ours bool
 }
 
 func none() result { return result{bitmap: roaring.New()} }
 
-func (x *Index) all() result { return result{bitmap: x.live, shared: true} }
+func (x *Index) all() result { return result{bitmap: x.live, shared: true, ours: true} }
 
 // eval returns the entities that meet a predicate.
 func (x *Index) eval(p query.Predicate) result {
@@ -42,7 +42,7 @@ func (x *Index) eval(p query.Predicate) result {
 			u.add(x.field[f].has)
 		}
 		x.addItems(&u, p.Key)
-		return u.result()
+		return u.ours()
 	case query.In:
 		u := union{index: x}
 		if f, ok := x.names[p.Key]; ok {
@@ -53,7 +53,7 @@ func (x *Index) eval(p query.Predicate) result {
 		if slices.Contains(p.Values, "true") {
 			x.addItems(&u, p.Key)
 		}
-		return u.result()
+		return u.ours()
 	case query.HasPrefix:
 		u := union{index: x}
 		if f, ok := x.names[p.Key]; ok {
@@ -68,7 +68,7 @@ func (x *Index) eval(p query.Predicate) result {
 		if strings.HasPrefix("true", p.Prefix) {
 			x.addItems(&u, p.Key)
 		}
-		return u.result()
+		return u.ours()
 	default:
 		panic("postings: a predicate of an unknown type")
 	}
@@ -78,6 +78,7 @@ func (x *Index) eval(p query.Predicate) result {
 // the others away from that.
 func (x *Index) evalAll(ps query.All) result {
 	var with, without []*roaring.Bitmap
+	var only result
 	for _, p := range ps {
 		if not, ok := p.(query.Not); ok {
 			without = append(without, x.eval(not.Predicate).bitmap)
@@ -87,14 +88,15 @@ func (x *Index) evalAll(ps query.All) result {
 		if r.bitmap.IsEmpty() {
 			return none()
 		}
-		with = append(with, r.bitmap)
+		with, only = append(with, r.bitmap), r
 	}
 	var out result
 	switch {
 	case len(with) == 0:
 		out = x.all()
 	case len(with) == 1:
-		out = result{bitmap: with[0], shared: true}
+		out = only
+		out.shared = true
 	default:
 		sizes := make(map[*roaring.Bitmap]uint64, len(with))
 		for _, b := range with {
@@ -136,6 +138,13 @@ func (u *union) addSet(p set) {
 	} else {
 		u.few = u.index.sets.appendTo(u.few, p)
 	}
+}
+
+// ours is result for a union of sets that the index keeps.
+func (u *union) ours() result {
+	r := u.result()
+	r.ours = r.shared
+	return r
 }
 
 func (u *union) result() result {

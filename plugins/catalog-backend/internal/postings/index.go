@@ -28,6 +28,8 @@ type Index struct {
 
 	forwardBytes int
 	orders       orders
+	texts        texts
+	changes      uint64 // how often anything changed
 }
 
 // field is a search key.
@@ -91,6 +93,7 @@ type Document struct {
 func (x *Index) Apply(documents []Document, removed []int64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.changes++
 	w := writer{Index: x, interned: map[internKey]uint32{}}
 	// Removals go first: an entity that was removed and made anew has another
 	// id and the same ref.
@@ -387,6 +390,7 @@ func (x *Index) compactIfWasteful() {
 func (x *Index) Compact() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.changes++
 	x.renumber()
 	x.compact()
 	x.addGrams()
@@ -485,7 +489,7 @@ func (x *Index) Memory() Memory {
 	m := Memory{
 		Entities: len(x.ids) - len(x.vacant), Keys: len(x.field), Terms: int(x.dict.used) - len(x.dict.free), Text: x.dict.text,
 		Bytes: x.dict.memory() + x.sets.memory() + cap(x.ids)*8 + cap(x.marks)*4 + cap(x.forward)*16 + x.forwardBytes*9/8 +
-			x.byID.memory() + cap(x.vacant)*4 + bitmapBytes(x.live) + cap(x.refs.slots)*4 + x.orders.memory(),
+			x.byID.memory() + cap(x.vacant)*4 + bitmapBytes(x.live) + cap(x.refs.slots)*4 + x.orders.memory() + x.texts.memory(),
 	}
 	for name := range x.names {
 		m.Bytes += 48 + len(name)

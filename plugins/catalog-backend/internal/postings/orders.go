@@ -58,10 +58,11 @@ type kept struct {
 	spec spec
 	// mu excludes readers from each other while one brings the ranking up to
 	// date; changes to the index are excluded by its own lock.
-	mu    sync.Mutex
-	now   *ranking
-	stale map[uint32]bool
-	used  int
+	mu     sync.Mutex
+	now    *ranking
+	stale  map[uint32]bool
+	placed placesKept
+	used   int // guarded by orders.mu
 }
 
 // maxOrders bounds how many rankings are kept, each of 8 bytes per entity.
@@ -99,6 +100,9 @@ func (o *orders) memory() int {
 		if k.now != nil {
 			n += cap(k.now.order)*4 + cap(k.now.rank)*4
 		}
+		for _, p := range k.placed.sets {
+			n += cap(p) * 8
+		}
 		k.mu.Unlock()
 	}
 	return n
@@ -133,10 +137,12 @@ func (o *orders) get(s spec) *kept {
 }
 
 // ranking returns the entities in an order. The caller holds the read lock.
-func (x *Index) ranking(s spec) *ranking {
-	k := x.orders.get(s)
+func (x *Index) ranking(s spec) *ranking { return x.orders.get(s).ranking(x) }
+
+func (k *kept) ranking(x *Index) *ranking {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	s := k.spec
 	switch {
 	case k.now == nil:
 		k.now = x.rank(s)

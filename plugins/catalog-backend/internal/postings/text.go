@@ -3,7 +3,9 @@ package postings
 import (
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -51,8 +53,89 @@ func (x *Index) matches(q read.Request) result {
 	return result{bitmap: roaring.And(r.bitmap, x.having(x.searchOf(q)).bitmap)}
 }
 
-// having returns the entities that have a text.
+// texts keeps the sets of entities that have texts, while the index does not
+// change: whoever searches turns pages, and clients ask for the count and for
+// the page of the same text one after the other.
+type texts struct {
+	mu    sync.Mutex
+	asOf  uint64
+	sets  map[string]result
+	order []string // oldest first
+}
+
+const (
+	// maxTexts bounds how many sets are kept, each of a bit per entity at most.
+	maxTexts = 8
+	// maxKeptTerm is the longest text that is kept, in bytes.
+	maxKeptTerm = 200
+)
+
+func (t *texts) get(key string, changes uint64) (result, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asOf != changes {
+		t.asOf, t.sets, t.order = changes, nil, nil
+	}
+	r, ok := t.sets[key]
+	return r, ok
+}
+
+func (t *texts) put(key string, changes uint64, r result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, there := t.sets[key]; there || t.asOf != changes {
+		return
+	}
+	if t.sets == nil {
+		t.sets = map[string]result{}
+	}
+	if len(t.order) == maxTexts {
+		delete(t.sets, t.order[0])
+		t.order = append(t.order[:0], t.order[1:]...)
+	}
+	t.sets[key] = r
+	t.order = append(t.order, key)
+}
+
+func (t *texts) memory() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.sets {
+		n += bitmapBytes(r.bitmap)
+	}
+	return n
+}
+
+// key tells searches apart.
+func (s search) key() string {
+	var b strings.Builder
+	for _, f := range s.fields {
+		b.WriteString(strconv.FormatUint(uint64(f), 36) + ",")
+	}
+	if s.original {
+		b.WriteByte('=')
+	}
+	return b.String() + ":" + s.term
+}
+
+// having returns the entities that have a text, as a set that must not be
+// changed.
 func (x *Index) having(s search) result {
+	if len(s.term) > maxKeptTerm {
+		return x.search(s)
+	}
+	key := s.key()
+	found, ok := x.texts.get(key, x.changes)
+	if !ok {
+		found = x.search(s)
+		found.shared = true
+		x.texts.put(key, x.changes, found)
+	}
+	return found
+}
+
+// search looks into all texts.
+func (x *Index) search(s search) result {
 	u := union{index: x}
 	for _, number := range s.fields {
 		blocks := x.field[number].terms.blocks
@@ -179,7 +262,7 @@ func (x *Index) addGrams() {
 // ordered by: the terms that have it are visited in that order, until there
 // are enough. It gives up where entities have several values of the field: the
 // one with the text need not be the one that they are ordered by.
-func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([]Hit, bool) {
+func (x *Index) listInOrder(dst []Hit, q read.Request, s search, order spec, may result) ([]Hit, bool) {
 	if len(s.fields) != 1 || len(order.by) == 0 || order.by[0].field != s.fields[0] || q.Before {
 		return nil, false
 	}
@@ -243,7 +326,7 @@ func (x *Index) listInOrder(q read.Request, s search, order spec, may result) ([
 	}
 	flush()
 	found = found[min(q.Offset, len(found)):min(wanted, len(found))]
-	return x.hits(found, first, q.Bare), true
+	return x.hits(dst, found, first, q.Bare), true
 }
 
 // isBefore reports whether all values of a block come before a value.
@@ -261,7 +344,7 @@ const maxTried = 2000
 // listHaving lists entities that have a text without searching all texts: most
 // texts that people type are frequent, and they want a few entities only. It
 // gives up where the text is rare.
-func (x *Index) listHaving(q read.Request) ([]Hit, bool) {
+func (x *Index) listHaving(dst []Hit, q read.Request) ([]Hit, bool) {
 	if q.FullText.Term == "" || q.Before || q.Offset+q.Limit > maxTried/4 {
 		return nil, false
 	}
@@ -274,7 +357,7 @@ func (x *Index) listHaving(q read.Request) ([]Hit, bool) {
 	if !known && !q.KeepUnordered {
 		return nil, false
 	}
-	if hits, ok := x.listInOrder(q, s, order, may); ok {
+	if hits, ok := x.listInOrder(dst, q, s, order, may); ok {
 		return hits, true
 	}
 	r := x.ranking(order)
@@ -306,7 +389,7 @@ func (x *Index) listHaving(q read.Request) ([]Hit, bool) {
 			}
 		}
 	}
-	return x.hits(found[min(q.Offset, len(found)):], x.firstOf(order, q.Order), q.Bare), true
+	return x.hits(dst, found[min(q.Offset, len(found)):], x.firstOf(order, q.Order), q.Bare), true
 }
 
 // entityHas reports whether an entity has a text.
@@ -334,13 +417,14 @@ func (x *Index) firstOf(s spec, order []query.Order) *by {
 
 // hits describes entities. Of bare ones, the places of the first and of the
 // last two are told only.
-func (x *Index) hits(ordinals []uint32, first *by, bare bool) []Hit {
-	hits := make([]Hit, len(ordinals))
+func (x *Index) hits(dst []Hit, ordinals []uint32, first *by, bare bool) []Hit {
+	dst = slices.Grow(dst, len(ordinals))
 	for i, ordinal := range ordinals {
-		hits[i] = Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Ordinal: ordinal}
+		h := Hit{ID: x.ids[ordinal], Mark: x.marks[ordinal], Ordinal: ordinal}
 		if !bare || i == 0 || i >= len(ordinals)-2 {
-			hits[i].Ref, hits[i].Value, hits[i].HasValue = x.describe(ordinal, first)
+			h.Ref, h.Value, h.HasValue = x.describe(ordinal, first)
 		}
+		dst = append(dst, h)
 	}
-	return hits
+	return dst
 }

@@ -108,12 +108,18 @@ func expand(target string) ([]string, error) {
 	return paths, err
 }
 
+// maxDocuments bounds how many documents of one file are read.
+const maxDocuments = 100_000
+
 // YAML returns the parser of catalog files: YAML documents, each an entity.
 func YAML(o entityyaml.Options) catalognode.DataParser {
 	return func(_ context.Context, data []byte, location catalogcommon.LocationRef, emit catalognode.Emitter) error {
 		n := 0
 		for doc := range entityyaml.Documents(data, o) {
-			n++
+			if n++; n > maxDocuments {
+				emit.Error(location, inDocument(apierr.Input("the file has more than %d documents; split it", maxDocuments), location, n, doc.Line))
+				return nil
+			}
 			entity, err := doc.Entity()
 			switch {
 			case err != nil && doc.Err != nil:
@@ -121,7 +127,7 @@ func YAML(o entityyaml.Options) catalognode.DataParser {
 			case err != nil:
 				emit.Error(location, inDocument(apierr.New(apierr.KindOf(err), "%w", err), location, n, doc.Line))
 			case entity != nil:
-				emit.Entity(location, entity)
+				emit.Entity(location, entity, catalognode.AtDocument(n, doc.Line))
 			}
 		}
 		return nil

@@ -45,6 +45,8 @@ type remembered struct {
 type rememberedItem struct {
 	Location catalogcommon.LocationRef `json:"location"`
 	Entity   catalogcommon.Entity      `json:"entity"`
+	Document int                       `json:"document,omitempty"`
+	Line     int                       `json:"line,omitempty"`
 }
 
 // ReadLocation implements [catalognode.LocationReader].
@@ -66,7 +68,7 @@ func (u *URL) ReadLocation(ctx context.Context, location catalogcommon.LocationR
 		return true, nil
 	case errors.Is(err, apierr.NotModified("")) && last.ETag != "":
 		for _, it := range last.Entities {
-			step.Emit.Entity(it.Location, it.Entity)
+			step.Emit.Entity(it.Location, it.Entity, catalognode.AtDocument(it.Document, it.Line))
 		}
 		return true, step.Cache.Set("v1", last)
 	case apierr.KindOf(err) == apierr.KindNotFound:
@@ -143,8 +145,12 @@ type recorder struct {
 }
 
 func (r *recorder) Entity(location catalogcommon.LocationRef, entity catalogcommon.Entity, o ...catalognode.EmitOption) {
-	r.keep.Entities = append(r.keep.Entities, rememberedItem{location, entity})
-	r.other = r.other || len(o) > 0
+	var set catalognode.EmitOptions
+	for _, option := range o {
+		option(&set)
+	}
+	r.keep.Entities = append(r.keep.Entities, rememberedItem{location, entity, set.Document, set.Line})
+	r.other = r.other || set.LocationKey != nil
 	r.Emitter.Entity(location, entity, o...)
 }
 

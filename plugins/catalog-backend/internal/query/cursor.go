@@ -1,12 +1,13 @@
 package query
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/internal/jsonvalue"
 )
 
 // Order is a field to order by.
@@ -17,19 +18,7 @@ type Order struct {
 	Descending bool
 }
 
-// MarshalJSON writes {"field", "order"}.
-func (o Order) MarshalJSON() ([]byte, error) {
-	dir := "asc"
-	if o.Descending {
-		dir = "desc"
-	}
-	return json.Marshal(struct {
-		Field string `json:"field"`
-		Order string `json:"order"`
-	}{o.Field, dir})
-}
-
-// UnmarshalJSON reads what MarshalJSON writes; an absent order is ascending.
+// UnmarshalJSON reads {"field", "order"}; an absent order is ascending.
 func (o *Order) UnmarshalJSON(text []byte) error {
 	var v struct {
 		Field string  `json:"field"`
@@ -137,32 +126,51 @@ type wireCursor struct {
 	TotalItems           int       `json:"totalItems"`
 }
 
-// String returns the text that clients get.
+// String returns the text that clients get: the JSON text of a wireCursor in
+// base64. Every list has one, so it is written without reflection.
 func (c Cursor) String() string {
-	w := wireCursor{
-		OrderFields: c.Order, IsPrevious: c.Previous, FullTextFilter: &c.FullText,
-		OrderFieldValues: c.values(c.Position), FirstSortFieldValues: c.values(c.First), TotalItems: c.Total,
+	b := make([]byte, 0, 512)
+	b = append(b, `{"orderFields":[`...)
+	for i, o := range c.Order {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = jsonvalue.AppendString(append(b, `{"field":`...), o.Field)
+		if o.Descending {
+			b = append(b, `,"order":"desc"}`...)
+		} else {
+			b = append(b, `,"order":"asc"}`...)
+		}
 	}
-	if w.OrderFields == nil {
-		w.OrderFields = []Order{}
-	}
+	b = strconv.AppendBool(append(b, `],"isPrevious":`...), c.Previous)
 	if c.Query != nil {
-		w.Query = Encode(c.Query)
+		b = jsonvalue.Append(append(b, `,"query":`...), Encode(c.Query))
 	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(w); err != nil {
-		panic("query: encoding a cursor: " + err.Error()) // it holds strings and numbers only
+	b = jsonvalue.AppendString(append(b, `,"fullTextFilter":{"term":`...), c.FullText.Term)
+	for i, field := range c.FullText.Fields {
+		if i == 0 {
+			b = append(b, `,"fields":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = jsonvalue.AppendString(b, field)
 	}
-	return base64.StdEncoding.EncodeToString(bytes.TrimSpace(buf.Bytes()))
+	if len(c.FullText.Fields) > 0 {
+		b = append(b, ']')
+	}
+	b = c.appendPosition(append(b, `},"orderFieldValues":`...), c.Position)
+	b = c.appendPosition(append(b, `,"firstSortFieldValues":`...), c.First)
+	b = strconv.AppendInt(append(b, `,"totalItems":`...), int64(c.Total), 10)
+	return base64.StdEncoding.EncodeToString(append(b, '}'))
 }
 
-func (c Cursor) values(p Position) []*string {
-	if len(c.Order) == 0 {
-		return []*string{&p.Ref}
+// appendPosition appends the values that a list is ordered by.
+func (c Cursor) appendPosition(b []byte, p Position) []byte {
+	b = append(b, '[')
+	if len(c.Order) > 0 {
+		b = append(jsonvalue.AppendString(b, p.Value), ',')
 	}
-	return []*string{&p.Value, &p.Ref}
+	return append(jsonvalue.AppendString(b, p.Ref), ']')
 }
 
 func (c Cursor) position(values []*string) (Position, bool) {

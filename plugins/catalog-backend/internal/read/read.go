@@ -57,6 +57,8 @@ type Request struct {
 	Bare bool
 	// Once says that the entities are not likely to be asked for again soon.
 	Once bool
+	// Into is where the items may be put; nil makes room for them.
+	Into []Item
 }
 
 // Item is an entity of a list.
@@ -75,7 +77,11 @@ func (r *Reader) List(ctx context.Context, q Request) ([]Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.list(ctx, db, q)
+	keys, err := r.keysOf(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return r.list(ctx, db, q, keys)
 }
 
 // Page returns a page of entities and how many there are, whatever the place
@@ -85,24 +91,25 @@ func (r *Reader) Page(ctx context.Context, q Request) (items []Item, total int, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if q.Limit <= 0 {
-		total, err = r.count(ctx, db, q)
-		return nil, total, err
-	}
 	// Keys are looked up before the transaction has one of the connections:
 	// whoever waits for a second one while it has the first waits for ever.
-	if _, err := r.statement(ctx, q); err != nil {
+	keys, err := r.keysOf(ctx, q)
+	if err != nil {
 		return nil, 0, err
+	}
+	if q.Limit <= 0 {
+		total, err = r.count(ctx, db, q, keys)
+		return nil, total, err
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the catalog: %w", err)
 	}
 	defer func() { err = errors.Join(err, tx.Rollback()) }()
-	if items, err = r.list(ctx, tx, q); err != nil {
+	if items, err = r.list(ctx, tx, q, keys); err != nil {
 		return nil, 0, err
 	}
-	total, err = r.count(ctx, tx, q)
+	total, err = r.count(ctx, tx, q, keys)
 	return items, total, err
 }
 
@@ -111,14 +118,32 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-func (r *Reader) list(ctx context.Context, db querier, q Request) ([]Item, error) {
+// list asks db and nothing else: db may be a transaction.
+func (r *Reader) list(ctx context.Context, db querier, q Request, keys map[string]int64) ([]Item, error) {
 	if q.Limit <= 0 {
 		return nil, nil
 	}
-	s, err := r.statement(ctx, q)
-	if err != nil {
-		return nil, err
+	items := q.Into[:0]
+	err := r.ask(ctx, db, keys, func(s *statement) { s.list(q) }, func(rows row) error {
+		var it Item
+		var value sql.NullString
+		if err := rows.Scan(&it.Ref, &it.Entity, &value); err != nil {
+			return err
+		}
+		it.Value, it.HasValue = value.String, value.Valid
+		if q.Fields != nil {
+			it.Entity = q.Fields.Append(nil, it.Entity)
+		}
+		items = append(items, it)
+		return nil
+	})
+	if q.Before {
+		slices.Reverse(items)
 	}
+	return items, err
+}
+
+func (s *statement) list(q Request) {
 	s.Write("SELECT e.ref, e.final, ")
 	if len(q.Order) > 0 {
 		s.Write("o0.value")
@@ -142,24 +167,6 @@ func (r *Reader) list(ctx context.Context, db querier, q Request) ([]Item, error
 	if q.Offset > 0 {
 		s.Write(" OFFSET ", sqltext.ID(int64(q.Offset)))
 	}
-	var items []Item
-	err = s.each(ctx, db, func(rows *sql.Rows) error {
-		var it Item
-		var value sql.NullString
-		if err := rows.Scan(&it.Ref, &it.Entity, &value); err != nil {
-			return err
-		}
-		it.Value, it.HasValue = value.String, value.Valid
-		if q.Fields != nil {
-			it.Entity = q.Fields.Append(nil, it.Entity)
-		}
-		items = append(items, it)
-		return nil
-	})
-	if q.Before {
-		slices.Reverse(items)
-	}
-	return items, err
 }
 
 // Count returns how many entities there are, whatever the place and the limit.
@@ -168,23 +175,23 @@ func (r *Reader) Count(ctx context.Context, q Request) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return r.count(ctx, db, q)
-}
-
-func (r *Reader) count(ctx context.Context, db querier, q Request) (int, error) {
-	s, err := r.statement(ctx, q)
+	keys, err := r.keysOf(ctx, q)
 	if err != nil {
 		return 0, err
 	}
-	s.Write("SELECT count(*)")
-	tables := q
-	if q.KeepUnordered {
-		tables.Order = nil // it leaves nothing out
-	}
-	s.from(tables)
-	s.conditions(q)
-	n := 0
-	err = s.each(ctx, db, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	return r.count(ctx, db, q, keys)
+}
+
+func (r *Reader) count(ctx context.Context, db querier, q Request, keys map[string]int64) (n int, err error) {
+	err = r.ask(ctx, db, keys, func(s *statement) {
+		s.Write("SELECT count(*)")
+		tables := q
+		if q.KeepUnordered {
+			tables.Order = nil // it leaves nothing out
+		}
+		s.from(tables)
+		s.conditions(q)
+	}, func(rows row) error { return rows.Scan(&n) })
 	return n, err
 }
 
@@ -194,15 +201,16 @@ const refChunk = 500
 // ByRefs returns the JSON texts of the entities with the refs, in their order;
 // nil for one that is not there or that the filter excludes.
 func (r *Reader) ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error) {
+	db, err := r.database.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
 	found := make(map[string][]byte, len(refs))
 	for chunk := range slices.Chunk(refs, refChunk) {
-		s, err := r.statement(ctx, Request{Filter: filter})
-		if err != nil {
-			return nil, err
-		}
-		s.Write("SELECT e.ref, e.final FROM entity e WHERE e.final IS NOT NULL AND e.ref IN (", s.List(chunk), ") AND ")
-		s.where(filter)
-		err = r.query(ctx, s, func(rows *sql.Rows) error {
+		err := r.askAbout(ctx, db, Request{Filter: filter}, func(s *statement) {
+			s.Write("SELECT e.ref, e.final FROM entity e WHERE e.final IS NOT NULL AND e.ref IN (", s.List(chunk), ") AND ")
+			s.where(filter)
+		}, func(rows row) error {
 			var ref string
 			var entity []byte
 			if err := rows.Scan(&ref, &entity); err != nil {
@@ -224,15 +232,15 @@ func (r *Reader) ByRefs(ctx context.Context, refs []string, filter query.Predica
 
 // ByUID returns the JSON text of the entity with the uid, nil if it is not
 // there or the filter excludes it.
-func (r *Reader) ByUID(ctx context.Context, uid string, filter query.Predicate) ([]byte, error) {
-	s, err := r.statement(ctx, Request{Filter: filter})
+func (r *Reader) ByUID(ctx context.Context, uid string, filter query.Predicate) (entity []byte, err error) {
+	db, err := r.database.DB(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.Write("SELECT e.final FROM entity e WHERE e.final IS NOT NULL AND e.uid = ", s.Arg(uid), " AND ")
-	s.where(filter)
-	var entity []byte
-	err = r.query(ctx, s, func(rows *sql.Rows) error { return rows.Scan(&entity) })
+	err = r.askAbout(ctx, db, Request{Filter: filter}, func(s *statement) {
+		s.Write("SELECT e.final FROM entity e WHERE e.final IS NOT NULL AND e.uid = ", s.Arg(uid), " AND ")
+		s.where(filter)
+	}, func(rows row) error { return rows.Scan(&entity) })
 	return entity, err
 }
 
@@ -257,17 +265,18 @@ func (r *Reader) Facets(ctx context.Context, keys []string, filter query.Predica
 }
 
 func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) ([]Facet, error) {
-	facets := []Facet{}
-	s, err := r.statement(ctx, Request{Filter: filter, Order: []query.Order{{Field: key}}})
+	db, err := r.database.DB(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.Write("SELECT v.original, count(*) FROM (")
-	s.values(key)
-	s.Write(") AS v WHERE 1=1")
-	s.restrict("v.entity_id", filter)
-	s.Write(" GROUP BY v.original ORDER BY v.original")
-	err = r.query(ctx, s, func(rows *sql.Rows) error {
+	facets := []Facet{}
+	err = r.askAbout(ctx, db, Request{Filter: filter, Order: []query.Order{{Field: key}}}, func(s *statement) {
+		s.Write("SELECT v.original, count(*) FROM (")
+		s.values(key)
+		s.Write(") AS v WHERE 1=1")
+		s.restrict("v.entity_id", filter)
+		s.Write(" GROUP BY v.original")
+	}, func(rows row) error {
 		var f Facet
 		if err := rows.Scan(&f.Value, &f.Count); err != nil {
 			return err
@@ -275,6 +284,7 @@ func (r *Reader) facet(ctx context.Context, key string, filter query.Predicate) 
 		facets = append(facets, f)
 		return nil
 	})
+	slices.SortFunc(facets, func(a, b Facet) int { return strings.Compare(a.Value, b.Value) })
 	return facets, err
 }
 
@@ -393,8 +403,9 @@ func countConditions(p query.Predicate) (n int) {
 	}
 }
 
-// statement begins a statement, with the ids of all keys that q names.
-func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
+// keysOf returns the ids of all search keys that q names. It may need a
+// connection.
+func (r *Reader) keysOf(ctx context.Context, q Request) (map[string]int64, error) {
 	if n := countConditions(q.Filter); n > maxConditions {
 		return nil, apierr.ServiceUnavailable("The index of the catalog is not loaded, and without it a query may have %d conditions, not %d; try again later", maxConditions, n)
 	}
@@ -408,8 +419,7 @@ func (r *Reader) statement(ctx context.Context, q Request) (*statement, error) {
 	for _, f := range q.FullText.Fields {
 		names[f] = true
 	}
-	keys, err := r.keys.lookup(ctx, r, names)
-	return &statement{Builder: sqltext.New(r.database.Dialect()), keys: keys}, err
+	return r.keys.lookup(ctx, r, names)
 }
 
 func direction(descending bool) string {
@@ -426,7 +436,7 @@ func (s *statement) from(q Request) {
 	for i, o := range q.Order {
 		alias := "o" + strconv.Itoa(i)
 		switch n, literal := s.keys[o.Field]; {
-		case s.hasItems(o.Field) || !literal:
+		case s.hasItems(o.Field) || !literal || s.behind:
 			s.grouped(o, alias, q.KeepUnordered)
 		case q.KeepUnordered:
 			// Each entity looks its value up.
@@ -500,7 +510,7 @@ func (s *statement) fullText(q Request) {
 		s.Write(" AND ", s.truth(false))
 		return
 	}
-	s.Write(" AND e.id IN (SELECT entity_id FROM entity_search WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
+	s.Write(" AND e.id IN (SELECT entity_id FROM ", s.rowsTable(), " WHERE key_id IN (", strings.Join(ids, ","), ") AND value LIKE ",
 		s.Arg("%"+sqltext.EscapeLike(q.FullText.Term)+"%"), ` ESCAPE '\')`)
 }
 

@@ -55,7 +55,8 @@ func randomEntity(r *rand.Rand, i int) catalogcommon.Entity {
 	return catalogcommon.Entity{"apiVersion": "v1", "kind": pick("Component", "API", "Group"), "metadata": metadata, "spec": spec}
 }
 
-// fill stores entities, and returns them as they are stored.
+// fill stores entities, and returns them as they are stored. Their search rows
+// are behind.
 func fill(t *testing.T, db *testdb.Database, entities []catalogcommon.Entity) []entity {
 	t.Helper()
 	ctx := t.Context()
@@ -210,7 +211,8 @@ func refs(items []read.Item) []string {
 	return out
 }
 
-// TestAnswers compares answers with what the search rows of the entities say.
+// TestAnswers compares answers with what the search rows of the entities say,
+// with the rows of all, some and none of them behind.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
@@ -220,21 +222,33 @@ func TestAnswers(t *testing.T) {
 			source = append(source, randomEntity(r, i))
 		}
 		all := fill(t, db, source)
-		reader := read.New(db.Service)
 		ctx := t.Context()
-		rapid.Check(t, func(t *rapid.T) {
-			p := rapid.OneOf(rapid.Just[query.Predicate](nil), predicates(2)).Draw(t, "predicate")
-			var want []entity
-			for _, e := range all {
-				if holds(p, e) {
-					want = append(want, e)
-				}
+		for _, step := range []int{0, 20, 60} {
+			if n, err := store.New(db.Service, store.Options{}).WriteRows(ctx, max(step, 1)); err != nil || n == 0 {
+				t.Fatalf("writing search rows: %d, %v", n, err)
 			}
-			checkRefs(t, ctx, reader, all, want, p)
-			checkFacets(t, ctx, reader, want, p)
-			checkOrder(t, ctx, reader, want, p)
-			checkPages(t, ctx, reader, want, p)
-		})
+			checkAnswers(t, ctx, read.New(db.Service), all)
+		}
+		var n int
+		if err := db.DB.QueryRowContext(ctx, "SELECT count(*) FROM search_behind").Scan(&n); err != nil || n != 0 {
+			t.Errorf("the rows of %d entities are behind at the end (%v)", n, err)
+		}
+	})
+}
+
+func checkAnswers(t *testing.T, ctx context.Context, reader *read.Reader, all []entity) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := rapid.OneOf(rapid.Just[query.Predicate](nil), predicates(2)).Draw(t, "predicate")
+		var want []entity
+		for _, e := range all {
+			if holds(p, e) {
+				want = append(want, e)
+			}
+		}
+		checkRefs(t, ctx, reader, all, want, p)
+		checkFacets(t, ctx, reader, want, p)
+		checkOrder(t, ctx, reader, want, p)
+		checkPages(t, ctx, reader, want, p)
 	})
 }
 
@@ -489,6 +503,28 @@ func TestManyConditions(t *testing.T) {
 		}
 		if _, err := reader.Count(t.Context(), read.Request{Filter: append(some, values)}); apierr.KindOf(err) != apierr.KindServiceUnavailable {
 			t.Errorf("too many conditions: %v", err)
+		}
+	})
+}
+
+// TestOneConnection asks for pages where the pool has one connection: a page
+// that held one and waited for another would wait for ever, and so would many
+// at once in a larger pool.
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
+		fill(t, db, []catalogcommon.Entity{{"apiVersion": "v1", "kind": "Component", "metadata": map[string]any{"name": "a", "namespace": "default"}}})
+		db.DB.SetMaxOpenConns(1)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		// No entity has the key metadata, nor no.such.
+		request := read.Request{
+			Filter: query.Not{Predicate: query.Exists{Key: "no.such.key"}}, Order: []query.Order{{Field: "metadata.name"}}, Limit: 5,
+			FullText: query.NewFullText("a", []string{"metadata.name", "metadata.title"}),
+		}
+		items, total, err := read.New(db.Service).Page(ctx, request)
+		if err != nil || len(items) != 1 || total != 1 {
+			t.Errorf("%d entities of %d, %v", len(items), total, err)
 		}
 	})
 }

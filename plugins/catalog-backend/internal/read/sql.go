@@ -11,7 +11,8 @@ import (
 // statement is a growing SQL text that knows the search keys.
 type statement struct {
 	*sqltext.Builder
-	keys map[string]int64 // ids of the search keys that it may name
+	keys   map[string]int64 // ids of the search keys that it may name
+	behind bool             // it reads rows that are not in entity_search yet, too
 }
 
 // candidates returns every search key that a condition on key can concern:
@@ -111,7 +112,7 @@ func (s *statement) join(ps []query.Predicate, op string, empty bool) {
 func (s *statement) rows(key string, condition func(alias string) string, itemMatches bool) {
 	var parts []string
 	if n, ok := s.keys[key]; ok {
-		parts = append(parts, "SELECT entity_id FROM entity_search WHERE key_id = "+sqltext.ID(n)+condition(""))
+		parts = append(parts, "SELECT entity_id FROM "+s.rowsTable()+" WHERE key_id = "+sqltext.ID(n)+condition(""))
 	}
 	if itemMatches {
 		parts = append(parts, s.itemRows(key)...)
@@ -130,7 +131,7 @@ func (s *statement) itemRows(key string) []string {
 			continue // the key itself
 		}
 		if n, ok := s.keys[prefix]; ok {
-			parts = append(parts, "SELECT entity_id FROM entity_search WHERE key_id = "+sqltext.ID(n)+
+			parts = append(parts, "SELECT entity_id FROM "+s.rowsTable()+" WHERE key_id = "+sqltext.ID(n)+
 				" AND value = "+s.Arg(key[len(prefix)+1:])+" AND item = "+s.Bool(true))
 		}
 	}
@@ -146,7 +147,7 @@ func (s *statement) values(key string) {
 		if !literal {
 			n = -1 // a key that nobody has
 		}
-		s.Write("SELECT entity_id, value, COALESCE(original, value) AS original FROM entity_search WHERE key_id = ", sqltext.ID(n), " AND value IS NOT NULL")
+		s.Write("SELECT entity_id, value, COALESCE(original, value) AS original FROM ", s.rowsTable(), " WHERE key_id = ", sqltext.ID(n), " AND value IS NOT NULL")
 	}
 	if literal && items {
 		s.Write(" UNION ALL ")

@@ -8,10 +8,12 @@ package sqltext
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/flytower/flytower/core"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
 
 // Builder is a growing statement.
@@ -35,13 +37,23 @@ func (b *Builder) Write(parts ...string) {
 }
 
 // Arg adds an argument and returns its placeholder. Placeholders must be
-// written in the order in which they were made.
+// written in the order in which they were made. A text that no row can have,
+// see [catalogcommon.Storable], is made one that PostgreSQL takes: it is
+// compared with what is there, and finds nothing.
 func (b *Builder) Arg(v any) string {
+	if text, ok := v.(string); ok && !catalogcommon.IsStorable(text) {
+		v = comparison(text)
+	}
 	b.args = append(b.args, v)
 	if b.dialect == core.PostgreSQL {
 		return "$" + strconv.Itoa(len(b.args))
 	}
 	return "?"
+}
+
+// comparison is what a text is compared as.
+func comparison(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
 }
 
 // List adds strings and returns their placeholders, comma separated.
@@ -71,6 +83,12 @@ func (b *Builder) AnyID(values []int64) string {
 // AnyText is AnyID for strings.
 func (b *Builder) AnyText(values []string) string {
 	if b.dialect == core.PostgreSQL {
+		if slices.ContainsFunc(values, func(v string) bool { return !catalogcommon.IsStorable(v) }) {
+			values = slices.Clone(values)
+			for i, v := range values {
+				values[i] = comparison(v)
+			}
+		}
 		return "= ANY(" + b.Arg(values) + "::text[])"
 	}
 	raw, err := json.Marshal(values)

@@ -11,25 +11,8 @@ import (
 // longer emits becomes a candidate orphan, unless somebody else hands it in or
 // takes it over.
 func (t *tx) saveChildren(results []Result) ([]Conflict, error) {
-	var all []staged
-	var twice []Conflict
-	for _, r := range results {
-		places := map[string]int{}
-		for _, d := range r.Deferred {
-			// Of two documents with one ref, the last one in a file counts, and the
-			// first of several files.
-			i, seen := places[d.Ref]
-			switch {
-			case !seen:
-				places[d.Ref] = len(all)
-				all = append(all, staged{Deferred: d, parent: r.Work.ID, since: never})
-			case all[i].LocationKey == d.LocationKey:
-				all[i].Deferred = d
-			default:
-				twice = append(twice, Conflict{Ref: d.Ref, Wanted: d.LocationKey, Holder: all[i].LocationKey})
-			}
-		}
-	}
+	all, doubles := distinctChildren(results)
+	twice := conflictsAmong(doubles)
 	parents := resultIDs(results)
 	if len(all) == 0 {
 		if had, err := t.hadChildren(parents); err != nil || !had {
@@ -49,6 +32,9 @@ func (t *tx) saveChildren(results []Result) ([]Conflict, error) {
 	}
 	m, err := t.merge(LaneNew)
 	if err != nil {
+		return twice, err
+	}
+	if err := t.saveDoubles(parents, doubles); err != nil {
 		return twice, err
 	}
 	if err := t.hurry(results); err != nil || m.conflicts == 0 {
@@ -80,7 +66,7 @@ func (t *tx) hurry(results []Result) error {
 func (t *tx) hadChildren(parents []int64) (bool, error) {
 	b := t.build()
 	b.Write("SELECT parent_id FROM entity_edge WHERE parent_id ", b.AnyID(parents),
-		" UNION ALL SELECT parent_id FROM entity_claim WHERE parent_id ", b.AnyID(parents), " LIMIT 1")
+		" UNION ALL SELECT parent_id FROM entity_claim WHERE parent_id ", b.AnyID(parents), " LIMIT 1") // who has neither had no double
 	ids, err := t.ids(b)
 	return len(ids) > 0, err
 }

@@ -55,18 +55,37 @@ func (s *Store) ApplyFullWithin(ctx context.Context, provider string, entities i
 		return Report{}, fmt.Errorf("full mutation of provider %s: %w", provider, err)
 	}
 	defer func() { err = errors.Join(err, spooled.close()) }()
-	err = s.write(ctx, func(t *tx) error {
-		r = Report{Seen: spooled.count}
-		return t.applyFull(provider, spooled, limits, &r)
-	})
+	apply := func() error {
+		return s.write(ctx, func(t *tx) error {
+			r = Report{Seen: spooled.count}
+			return t.applyFull(provider, spooled, limits, &r)
+		})
+	}
+	if err = apply(); err != nil && ctx.Err() == nil && slices.Contains(spooled.ready, true) {
+		// Somebody else handed in one of the entities that were new, or a result
+		// cannot be stored. Now each of them is looked at by itself.
+		spooled.ready = nil
+		err = apply()
+	}
 	if err != nil {
 		return Report{}, fmt.Errorf("full mutation of provider %s: %w", provider, err)
 	}
+	_ = s.tellPlanner(ctx, r.Finals) // without that it learns by itself, a little later
 	return r, nil
 }
 
 func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) error {
-	if err := t.loadIncoming(in); err != nil {
+	if first, err := t.isFirst(provider, in); err != nil {
+		return err
+	} else if first {
+		seqs := make([]int64, in.count)
+		for i := range seqs {
+			seqs[i] = int64(i)
+		}
+		return t.handIn(provider, in, seqs, r)
+	}
+	var err error
+	if r.Twice, err = t.loadIncoming(in); err != nil {
 		return err
 	}
 	if err := t.checkLimits(provider, in.count, limits); err != nil {
@@ -92,11 +111,33 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 		return err
 	}
 	slices.Sort(seqs)
+	return t.handIn(provider, in, seqs, r)
+}
+
+// isFirst reports whether nothing of a provider is there that a mutation would
+// have to be compared with, and no two of its entities have the same ref.
+func (t *tx) isFirst(provider string, in *spool) (bool, error) {
+	if !slices.Contains(in.ready, true) || !in.distinct() {
+		return false, nil
+	}
+	b := t.build()
+	b.Write("SELECT 1 WHERE EXISTS (SELECT 1 FROM provider_edge WHERE provider = ", b.Arg(provider), ") OR EXISTS (SELECT 1 FROM entity_claim WHERE provider = ", b.Arg(provider), ")")
+	found, err := t.ids(b)
+	return len(found) == 0, err
+}
+
+// handIn hands in those of the entities in the spool that are new for the
+// provider, or others than before. Their numbers are sorted.
+func (t *tx) handIn(provider string, in *spool, seqs []int64, r *Report) error {
 	t.quiet = false
 	if len(seqs) > manyRows {
 		if err := t.expectMany(); err != nil {
 			return err
 		}
+	}
+	seqs, err := t.loadReady(provider, in, seqs, r)
+	if err != nil || len(seqs) == 0 {
+		return err
 	}
 	if err := t.openStage(); err != nil {
 		return err
@@ -104,18 +145,22 @@ func (t *tx) applyFull(provider string, in *spool, limits Limits, r *Report) err
 	if err := t.stageSpooled(provider, in, seqs); err != nil {
 		return err
 	}
-	return t.finish(provider, LaneNew, r)
+	added := r.Added
+	err = t.finish(provider, LaneNew, r)
+	r.Added += added
+	return err
 }
 
-// loadIncoming makes the table of what is in the spool, without the bodies.
-func (t *tx) loadIncoming(in *spool) error {
+// loadIncoming makes the table of what is in the spool, without the bodies. Of
+// several with one ref it keeps the last, and returns the refs of the others.
+func (t *tx) loadIncoming(in *spool) (twice []string, err error) {
 	const columns = " (seq bigint PRIMARY KEY, ref text %s NOT NULL, hash text NOT NULL, location_key text NOT NULL)"
 	if t.postgres() {
 		if err := t.run("CREATE TEMP TABLE incoming" + fmt.Sprintf(columns, `COLLATE "C"`) + " ON COMMIT DROP"); err != nil {
-			return err
+			return nil, err
 		}
 	} else if err := t.run("DROP TABLE IF EXISTS temp.incoming", "CREATE TEMP TABLE incoming"+fmt.Sprintf(columns, "")); err != nil {
-		return err
+		return nil, err
 	}
 	part := make([]Deferred, 0, min(in.count, arrayRows))
 	seq := 0
@@ -129,24 +174,34 @@ func (t *tx) loadIncoming(in *spool) error {
 	}
 	for d, err := range in.entities(nil) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if part = append(part, d); len(part) == cap(part) {
 			if err := load(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	if err := load(); err != nil {
-		return err
+		return nil, err
 	}
 	if t.postgres() {
 		if err := t.analyze("incoming", in.count); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return t.run("CREATE INDEX incoming_ref ON incoming (ref)",
-		"DELETE FROM incoming WHERE seq IN (SELECT i.seq FROM incoming i JOIN (SELECT ref, max(seq) AS last FROM incoming GROUP BY ref HAVING count(*) > 1) d ON d.ref = i.ref WHERE i.seq < d.last)")
+	if err := t.run("CREATE INDEX incoming_ref ON incoming (ref)"); err != nil {
+		return nil, err
+	}
+	b := t.build()
+	b.Write("DELETE FROM incoming WHERE seq IN (SELECT i.seq FROM incoming i JOIN (SELECT ref, max(seq) AS last FROM incoming GROUP BY ref HAVING count(*) > 1) d ON d.ref = i.ref WHERE i.seq < d.last) RETURNING ref")
+	err = t.each(b, func(rows *sql.Rows) error {
+		var ref string
+		err := rows.Scan(&ref)
+		twice = append(twice, ref)
+		return err
+	})
+	return twice, err
 }
 
 // checkLimits refuses a mutation that takes away more than its limits allow.
@@ -181,6 +236,12 @@ const stageMemory = 4 << 20
 func (t *tx) stageSpooled(provider string, in *spool, seqs []int64) error {
 	next := 0
 	wanted := func(seq int) bool { return next < len(seqs) && seqs[next] == int64(seq) }
+	text := func(seq int) parts {
+		if wanted(seq) {
+			return bodies
+		}
+		return heads
+	}
 	seq, size := -1, 0
 	part := make([]Deferred, 0, chunk)
 	load := func() error {
@@ -191,7 +252,7 @@ func (t *tx) stageSpooled(provider string, in *spool, seqs []int64) error {
 		part, size = part[:0], 0
 		return err
 	}
-	for d, err := range in.entities(wanted) {
+	for d, err := range in.entities(text) {
 		if err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ func TestLargeFullMutations(t *testing.T) {
 				t.Errorf("report (-want +have):\n%s", diff)
 			}
 		}
-		apply(store.Report{Seen: n + 10, Added: n}, join(large(n, 1), large(10, 2)))
+		apply(store.Report{Seen: n + 10, Added: n, Twice: refsOf(large(10, 2))}, join(large(n, 1), large(10, 2)))
 		if have := w.lines(t, ctx, `SELECT ref FROM entity WHERE unprocessed LIKE '%"version":2%'`); len(have) != 10 {
 			t.Errorf("of two with a ref, the last counts for %d entities, want 10", len(have))
 		}
@@ -118,7 +118,7 @@ func fingerprintOf(t *testing.T, ctx context.Context, db *testdb.Database) func(
 	}
 	return func() string {
 		var out strings.Builder
-		for _, table := range []string{"entity", "entity_due", "entity_dirty", "provider_edge", "entity_edge", "entity_claim", "relation", "refresh_key", "entity_search", "entity_change", "orphan_candidate"} {
+		for _, table := range []string{"entity", "entity_due", "entity_dirty", "provider_edge", "entity_edge", "entity_claim", "relation", "refresh_key", "entity_search", "search_behind", "entity_change", "orphan_candidate"} {
 			var rows sql.NullString
 			if err := db.DB.QueryRowContext(ctx, "SELECT md5(string_agg(ctid::text || ' ' || xmin::text || ' ' || xmax::text, ',' ORDER BY ctid)) FROM "+table).Scan(&rows); err != nil {
 				t.Fatal(err)
@@ -153,6 +153,34 @@ func TestTheSameAgainWritesNoRow(t *testing.T) {
 		w.full(t, ctx, "p", items[1:])
 		if before == written() {
 			t.Error("a removal was not noticed: the test proves nothing")
+		}
+	})
+}
+
+// Search rows are written for as many entities as are asked for, and what is
+// written is gone from the rows that wait.
+func TestSearchRowsAreWrittenInParts(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
+		w, ctx := leafWorld(t, db), t.Context()
+		if _, err := w.store.ApplyFull(ctx, "p", large(10, 1)); err != nil {
+			t.Fatal(err)
+		}
+		w.settle(t, ctx)
+		before := w.count(t, ctx, "search_behind_row")
+		for _, want := range []int{4, 4, 2, 0} {
+			if n, err := w.store.WriteRows(ctx, 4); err != nil || n != want {
+				t.Errorf("WriteRows = %d, %v; want %d", n, err, want)
+			}
+		}
+		if err := w.store.TidyRows(ctx); err != nil {
+			t.Error(err)
+		}
+		if n := w.count(t, ctx, "entity_search"); n != before || n == 0 {
+			t.Errorf("%d rows were written of %d", n, before)
+		}
+		if n := w.count(t, ctx, "search_behind"); n != 0 {
+			t.Errorf("%d entities are still behind", n)
 		}
 	})
 }
@@ -268,7 +296,11 @@ func TestInstancesGetInEachOthersWay(t *testing.T) {
 						items = append(items, item{ref: refOf(fmt.Sprint("x", i)), key: []string{"", fmt.Sprint("p", p), "shared"}[random.IntN(3)], program: random.IntN(4), version: random.IntN(3)})
 					}
 				}
-				_, err := s.ApplyFull(ctx, fmt.Sprint("p", p), sequence(items))
+				in := sequence(items)
+				if random.IntN(2) == 0 {
+					in = w.readySequence(t, ctx, s, items)
+				}
+				_, err := s.ApplyFull(ctx, fmt.Sprint("p", p), in)
 				fail("full mutation", err)
 				last[p] = items
 			}
@@ -288,6 +320,10 @@ func TestInstancesGetInEachOthersWay(t *testing.T) {
 				fail("saving", err)
 				_, _, err = s.Stitch(ctx, 5, 0)
 				fail("stitching", err)
+				_, err = s.CheckLoads(ctx)
+				fail("looking for relations", err)
+				_, err = s.WriteRows(ctx, 3)
+				fail("writing search rows", err)
 			}
 		})
 		running.Go(func() {
@@ -322,4 +358,11 @@ func TestInstancesGetInEachOthersWay(t *testing.T) {
 		w.settle(t, ctx)
 	}
 	w.check(t, ctx)
+}
+
+func refsOf(entities iter.Seq2[store.Deferred, error]) (refs []string) {
+	for d := range entities {
+		refs = append(refs, d.Ref)
+	}
+	return refs
 }

@@ -71,6 +71,7 @@ func TestHistories(t *testing.T) {
 		w := newWorld(t, db)
 		ctx := t.Context()
 		rapid.Check(t, func(t *rapid.T) {
+			w.eager = rapid.Bool().Draw(t, "search rows at once")
 			w.reset(t, ctx)
 			w.programs = [][]string{{}, {"f0"}, {"f1"}, {"f2", "f0"}, {"f0", "f1", "f2"}, {"leaves"}}
 			w.files["leaves"] = []item{{ref: refOf("e5"), key: "file:leaves"}, {ref: refOf("e6")}}
@@ -82,6 +83,14 @@ func TestHistories(t *testing.T) {
 				"full": func(t *rapid.T) {
 					provider := rapid.SampledFrom(providerNames).Draw(t, "provider")
 					w.full(t, ctx, provider, providerItems(t, provider))
+				},
+				"full, processed ahead": func(t *rapid.T) {
+					provider := rapid.SampledFrom(providerNames).Draw(t, "provider")
+					items := providerItems(t, provider)
+					if _, err := w.store.ApplyFull(ctx, provider, w.readySequence(t, ctx, w.store, items)); err != nil {
+						t.Fatalf("full mutation: %v", err)
+					}
+					w.handsIn(provider, items)
 				},
 				"delta": func(t *rapid.T) {
 					provider := rapid.SampledFrom(providerNames).Draw(t, "provider")
@@ -111,10 +120,18 @@ func TestHistories(t *testing.T) {
 					}
 				},
 				"lease ends": func(*rapid.T) { w.advance(2 * leaseTime) },
-				"restart":    func(*rapid.T) { held = nil; w.restart() },
+				"restart": func(t *rapid.T) {
+					held, w.eager = nil, rapid.Bool().Draw(t, "search rows at once")
+					w.restart()
+				},
 				"stitch": func(t *rapid.T) {
 					if _, _, err := w.store.Stitch(ctx, 3, 0); err != nil {
 						t.Fatalf("stitching: %v", err)
+					}
+				},
+				"write rows": func(t *rapid.T) {
+					if _, err := w.store.WriteRows(ctx, rapid.IntRange(1, 3).Draw(t, "entities")); err != nil {
+						t.Fatalf("writing search rows: %v", err)
 					}
 				},
 				"orphans": func(t *rapid.T) {
@@ -145,6 +162,16 @@ func TestHistories(t *testing.T) {
 			if again := w.count(t, ctx, "entity_change"); again != changes {
 				t.Errorf("handing in what is there already made %d changes", again-changes)
 			}
+			for n := 1; n > 0; {
+				var err error
+				if n, err = w.store.WriteRows(ctx, 2); err != nil {
+					t.Fatalf("writing search rows: %v", err)
+				}
+			}
+			if n := w.count(t, ctx, "search_behind"); n != 0 {
+				t.Errorf("%d entities are still behind", n)
+			}
+			w.check(t, ctx)
 		})
 	})
 }
@@ -168,11 +195,16 @@ func (w *world) full(t tb, ctx context.Context, provider string, items []item) s
 	if err != nil {
 		t.Fatalf("full mutation: %v", err)
 	}
+	w.handsIn(provider, items)
+	return r
+}
+
+// handsIn makes the items all that the provider is known to hand in.
+func (w *world) handsIn(provider string, items []item) {
 	w.providers[provider] = map[string]item{}
 	for _, it := range items {
 		w.providers[provider][it.ref] = it
 	}
-	return r
 }
 
 func (w *world) delta(t tb, ctx context.Context, provider string, added []item, removed []string) store.Report {

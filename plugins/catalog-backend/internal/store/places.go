@@ -77,12 +77,18 @@ func (t *tx) placed(condition func(b *sqltext.Builder, column string, fold func(
 	if err != nil {
 		return nil, err
 	}
-	b = t.build()
-	b.Write("SELECT x.entity_id FROM entity_search x JOIN search_key k ON k.id = x.key_id WHERE k.key IN (",
-		b.List([]string{annotationKey(catalogcommon.AnnotationLocation), annotationKey(catalogcommon.AnnotationOriginLocation)}), ") AND ")
-	condition(b, "x.value", entitysearch.Fold)
-	read, err := t.ids(b)
-	return append(keyed, read...), err
+	for _, table := range []string{"entity_search", "search_behind_row"} {
+		b = t.build()
+		b.Write("SELECT x.entity_id FROM ", table, " x JOIN search_key k ON k.id = x.key_id WHERE k.key IN (",
+			b.List([]string{annotationKey(catalogcommon.AnnotationLocation), annotationKey(catalogcommon.AnnotationOriginLocation)}), ") AND ")
+		condition(b, "x.value", entitysearch.Fold)
+		read, err := t.ids(b)
+		if err != nil {
+			return nil, err
+		}
+		keyed = append(keyed, read...)
+	}
+	return keyed, nil
 }
 
 func annotationKey(name string) string { return "metadata.annotations." + entitysearch.Fold(name) }

@@ -89,26 +89,43 @@ type Refused struct {
 	HeldBy         []Source // nobody, if the entity is about to be taken over
 	Body           string
 	Since          time.Time
+	// Document is which document of its file it is, from 1, Line where that
+	// begins, HeldDocument which one counts; 0 if that is not known.
+	Document, Line, HeldDocument int
 
-	parent int64 // of By
+	parent, place int64 // of By, and among what it led to twice
 }
 
-// Refused yields the hand-ins that were refused, by ref. It reads page by page.
+// Refused yields the hand-ins that were refused, by ref, and then the documents
+// that do not count since their parent led to another one with the same ref:
+// there the same parent is the holder. It reads page by page.
 func (s *Store) Refused(ctx context.Context) iter.Seq2[Refused, error] {
+	return func(yield func(Refused, error) bool) {
+		for _, all := range []iter.Seq2[Refused, error]{s.claims(ctx), s.doubles(ctx)} {
+			for r, err := range all {
+				if !yield(r, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *Store) claims(ctx context.Context) iter.Seq2[Refused, error] {
 	return pages(func(last Refused) (page []Refused, err error) {
 		db, err := s.database.DB(ctx)
 		if err != nil {
 			return nil, err
 		}
 		b := sqltext.New(s.database.Dialect())
-		b.Write("SELECT c.ref, c.provider, c.parent_id, COALESCE(p.ref, ''), c.location_key, COALESCE(e.location_key, ''), c.body, c.claimed_at",
+		b.Write("SELECT c.ref, c.provider, c.parent_id, COALESCE(p.ref, ''), c.location_key, COALESCE(e.location_key, ''), c.body, c.claimed_at, c.document, c.line",
 			" FROM entity_claim c LEFT JOIN entity e ON e.ref = c.ref LEFT JOIN entity p ON p.id = c.parent_id",
 			" WHERE (c.ref, c.provider, c.parent_id) > (", b.Arg(last.Ref), ", ", b.Arg(last.By.Provider), ", ", sqltext.ID(last.parent), ")",
 			" ORDER BY c.ref, c.provider, c.parent_id LIMIT ", sqltext.ID(problemPage))
 		err = each(ctx, db, b, func(rows *sql.Rows) error {
 			var r Refused
 			var at int64
-			err := rows.Scan(&r.Ref, &r.By.Provider, &r.parent, &r.By.Parent, &r.Wanted, &r.Holder, &r.Body, &at)
+			err := rows.Scan(&r.Ref, &r.By.Provider, &r.parent, &r.By.Parent, &r.Wanted, &r.Holder, &r.Body, &at, &r.Document, &r.Line)
 			r.Since = time.UnixMilli(at).UTC()
 			page = append(page, r)
 			return err

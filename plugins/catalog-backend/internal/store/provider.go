@@ -22,7 +22,12 @@ func newUID() string {
 // Report tells what a mutation did.
 type Report struct {
 	Seen, Added, Changed, Removed int
-	Conflicts                     []Conflict
+	// Finals is how many of the added ones have their final forms already.
+	Finals    int
+	Conflicts []Conflict
+	// Twice are refs that a full mutation had more than once, as often as they
+	// do not count.
+	Twice []string
 }
 
 // ApplyDelta adds or changes entities of the provider and takes others back.
@@ -199,6 +204,19 @@ func (s *Store) Invalidate(ctx context.Context, ref string) error {
 		}
 		return t.forceDue(ids)
 	})
+}
+
+// HasNothingOf reports whether a provider hands in nothing so far.
+func (s *Store) HasNothingOf(ctx context.Context, provider string) (bool, error) {
+	db, err := s.database.DB(ctx)
+	if err != nil {
+		return false, err
+	}
+	b := sqltext.New(s.database.Dialect())
+	b.Write("SELECT 1 FROM provider_edge WHERE provider = ", b.Arg(provider), " LIMIT 1")
+	nothing := true
+	err = each(ctx, db, b, func(*sql.Rows) error { nothing = false; return nil })
+	return nothing, err
 }
 
 // Exists reports whether somebody handed in an entity with the ref.

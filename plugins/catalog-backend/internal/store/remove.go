@@ -114,6 +114,8 @@ func (t *tx) removeDoomed() (int64, error) {
 		"INSERT INTO orphan_candidate (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left+
 			" ORDER BY g.target_id ON CONFLICT (entity_id) DO NOTHING",
 		"INSERT INTO entity_dirty (entity_id, since) SELECT DISTINCT g.target_id, "+sqltext.ID(t.now)+" FROM entity_edge g WHERE g.parent_id IN "+doomed+left,
+		// This waits for who is writing the rows of one of them.
+		"DELETE FROM search_behind WHERE entity_id IN "+doomed,
 		"DELETE FROM entity_search WHERE entity_id IN "+doomed,
 		"DELETE FROM relation WHERE origin_id IN "+doomed,
 		"DELETE FROM refresh_key WHERE entity_id IN "+doomed,
@@ -123,6 +125,7 @@ func (t *tx) removeDoomed() (int64, error) {
 		"DELETE FROM entity_edge WHERE target_id IN "+doomed,
 		"DELETE FROM entity_edge WHERE parent_id IN "+doomed,
 		"DELETE FROM entity_claim WHERE parent_id IN "+doomed,
+		"DELETE FROM entity_twice WHERE parent_id IN "+doomed,
 	)
 	if err != nil {
 		return 0, err

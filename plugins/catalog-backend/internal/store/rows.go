@@ -93,7 +93,7 @@ func (t *tx) execRows(head string, from, to int, tail string, columns []column) 
 	return result.RowsAffected()
 }
 
-var digits = [...]string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}
+var digits = [...]string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}
 
 func columnNames(n int, from, to string) string {
 	names := make([]string, n)

@@ -35,6 +35,30 @@ type Result struct {
 	// Next is when the entity is due again; zero is never, unless something
 	// changes.
 	Next time.Time
+
+	links []link // of Relations, once they were asked for
+}
+
+// link is a relation without its origin.
+type link struct{ source, kind, target string }
+
+func (r *Result) related() []link {
+	if len(r.links) != len(r.Relations) {
+		r.links = make([]link, len(r.Relations))
+		for i, rel := range r.Relations {
+			r.links[i] = link{rel.Source.String(), rel.Type, rel.Target.String()}
+		}
+	}
+	return r.links
+}
+
+// RelationLines returns a line for each of the relations.
+func (r *Result) RelationLines() []string {
+	out := make([]string, len(r.Relations))
+	for i, l := range r.related() {
+		out[i] = l.source + " " + l.kind + " " + l.target
+	}
+	return out
 }
 
 // never is the time of what is not due by itself.
@@ -247,7 +271,10 @@ func (t *tx) saveStates(results []Result, known map[int64]state) (Stitched, erro
 		if r.OK {
 			text = r.Processed
 		}
-		f := changed[r.Work.ID]
+		f, ok := changed[r.Work.ID]
+		if ok {
+			text = f.processed
+		}
 		ids, hashes, errs, caches = append(ids, r.Work.ID), append(hashes, r.Hash), append(errs, r.Errors), append(caches, r.Cache)
 		processed, texted, finalHashes = append(processed, text), append(texted, f.entity), append(finalHashes, f.hash)
 	}
@@ -271,10 +298,20 @@ func (t *tx) saveCaches(results []Result) error {
 	return err
 }
 
-// triple is a relation of an origin.
+// triple is a relation of an origin, which is its source if that is empty.
 type triple struct {
 	origin               int64
 	source, kind, target string
+}
+
+// foreign holds for a row of relation whose source is not its origin.
+const foreign = "source_ref <> ''"
+
+func newTriple(origin int64, ref string, l link) triple {
+	if l.source == ref {
+		l.source = ""
+	}
+	return triple{origin, l.source, l.kind, l.target}
 }
 
 // saveRelations writes the difference, and returns the refs whose relations
@@ -286,8 +323,8 @@ func (t *tx) saveRelations(results []Result) ([]string, error) {
 	want := map[triple]bool{}
 	var added []triple
 	for _, r := range results {
-		for _, rel := range r.Relations {
-			x := triple{r.Work.ID, rel.Source.String(), rel.Type, rel.Target.String()}
+		for _, l := range r.related() {
+			x := newTriple(r.Work.ID, r.Work.Ref, l)
 			if !want[x] {
 				want[x] = true
 				added = append(added, x)
@@ -328,9 +365,10 @@ func (t *tx) saveRelations(results []Result) ([]string, error) {
 			return nil, err
 		}
 	}
-	err = t.load("relation", []string{"origin_id", "source_ref", "type", "target_ref"}, len(added), func(i int, row []any) []any {
+	err = t.load("relation", relationColumns, len(added), func(i int, row []any) []any {
 		return append(row, added[i].origin, added[i].source, added[i].kind, added[i].target)
 	})
+	delete(touched, "") // what is saved is built anew in any case
 	return slices.Sorted(maps.Keys(touched)), err
 }
 

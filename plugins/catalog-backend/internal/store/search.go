@@ -13,12 +13,12 @@ import (
 
 // saveFinals writes final forms, their search rows and the changes.
 func (t *tx) saveFinals(finals []final) error {
-	ids, bodies, hashes := make([]int64, len(finals)), make([]string, len(finals)), make([]string, len(finals))
+	ids, bodies, hashes, processed := make([]int64, len(finals)), make([]string, len(finals)), make([]string, len(finals)), make([]string, len(finals))
 	for i, f := range finals {
-		ids[i], bodies[i], hashes[i] = f.id, f.entity, f.hash
+		ids[i], bodies[i], hashes[i], processed[i] = f.id, f.entity, f.hash, f.processed
 	}
-	if _, err := t.withRows("UPDATE entity SET final = n.c2, final_hash = n.c3, updated_at = n.c4 FROM", len(ids), " WHERE entity.id = n.c1",
-		numbers(ids), texts(bodies), texts(hashes), numbers(repeat(t.now, len(ids)))); err != nil {
+	if _, err := t.withRows("UPDATE entity SET final = n.c2, final_hash = n.c3, processed = n.c4, updated_at = n.c5 FROM", len(ids), " WHERE entity.id = n.c1",
+		numbers(ids), texts(bodies), texts(hashes), texts(processed), numbers(repeat(t.now, len(ids)))); err != nil {
 		return err
 	}
 	return t.saveSearch(finals)
@@ -32,7 +32,7 @@ type searchRow struct {
 }
 
 // saveSearch writes what differs in the search rows of final forms, and the
-// changes.
+// changes. What has no rows in entity_search yet gets them later, by WriteRows.
 func (t *tx) saveSearch(finals []final) error {
 	if len(finals) == 0 {
 		return nil
@@ -41,15 +41,23 @@ func (t *tx) saveSearch(finals []final) error {
 	if err != nil {
 		return err
 	}
-	count := 0
-	for _, f := range finals {
-		count += len(f.rows)
-	}
-	rows := make([]searchRow, 0, count)
 	var known []int64
 	for _, f := range finals {
 		if !f.fresh {
 			known = append(known, f.id)
+		}
+	}
+	behindNow, err := t.takeBehind(known)
+	if err != nil {
+		return err
+	}
+	known = slices.DeleteFunc(known, func(id int64) bool { return behindNow[id] })
+	var rows []searchRow
+	var later []final
+	for _, f := range finals {
+		if (f.fresh || behindNow[f.id]) && !t.store.eager {
+			later = append(later, f)
+			continue
 		}
 		for _, r := range f.rows {
 			if r.Derived {
@@ -73,13 +81,20 @@ func (t *tx) saveSearch(finals []final) error {
 			return err
 		}
 	}
-	if err := t.load("entity_search", []string{"entity_id", "key_id", "value", "original", "item"}, len(rows), func(i int, out []any) []any {
-		r := &rows[i]
-		return append(out, r.entity, r.key, plain(r.value), plain(r.original), r.item)
-	}); err != nil {
+	if err := t.loadSearch(rows); err != nil {
+		return err
+	}
+	if err := t.loadBehind(later, keys); err != nil {
 		return err
 	}
 	return t.load("entity_change", []string{"entity_id", "deleted"}, len(finals), func(i int, out []any) []any { return append(out, finals[i].id, false) })
+}
+
+func (t *tx) loadSearch(rows []searchRow) error {
+	return t.load("entity_search", []string{"entity_id", "key_id", "value", "original", "item"}, len(rows), func(i int, out []any) []any {
+		r := &rows[i]
+		return append(out, r.entity, r.key, plain(r.value), plain(r.original), r.item)
+	})
 }
 
 func plain(s sql.NullString) any {

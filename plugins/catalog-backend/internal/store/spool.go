@@ -7,9 +7,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
 	"os"
+	"slices"
 )
 
 // spool holds what a sequence yielded, so that the sequence is read once, and
@@ -18,6 +20,9 @@ import (
 // with the process.
 type spool struct {
 	count int
+	ready []bool   // by number, as far as any is
+	refs  []uint64 // hashes of them
+	seed  maphash.Seed
 	size  int64
 	small bytes.Buffer
 	file  *os.File
@@ -34,7 +39,7 @@ const (
 
 // newSpool reads a sequence.
 func newSpool(ctx context.Context, entities iter.Seq2[Deferred, error]) (s *spool, err error) {
-	s = &spool{}
+	s = &spool{seed: maphash.MakeSeed()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -72,7 +77,13 @@ func (s *spool) add(d Deferred) error {
 	for _, part := range []string{d.Ref, d.Hash, d.LocationKey} {
 		s.head = append(binary.AppendUvarint(s.head, uint64(len(part))), part...)
 	}
+	s.head = d.Ready.appendTo(s.head)
 	s.head = binary.AppendUvarint(s.head, uint64(len(d.Body)))
+	if d.Ready != nil {
+		s.ready = append(s.ready, make([]bool, s.count-len(s.ready))...)
+		s.ready = append(s.ready, true)
+	}
+	s.refs = append(s.refs, maphash.String(s.seed, d.Ref))
 	s.count++
 	s.size += int64(len(s.head) + len(d.Body))
 	if s.out == nil && s.size > spoolMemory {
@@ -100,19 +111,33 @@ func (s *spool) add(d Deferred) error {
 	return nil
 }
 
-// entities yields what is in the spool, in order; bodies only of those that
-// are wanted, which is nil for none. It may be read any number of times.
-func (s *spool) entities(wanted func(seq int) bool) iter.Seq2[Deferred, error] {
+// parts are what is read of an entity.
+type parts int
+
+const (
+	heads parts = iota // neither the body nor what is ready
+	bodies
+	relations // of what is ready, and the head
+	everything
+)
+
+// entities yields what is in the spool, in order, and of each as much as is
+// wanted; nil is the heads. It may be read any number of times.
+func (s *spool) entities(wanted func(seq int) parts) iter.Seq2[Deferred, error] {
 	return func(yield func(Deferred, error) bool) {
 		var from io.Reader = bytes.NewReader(s.small.Bytes())
 		if s.file != nil {
 			from = io.NewSectionReader(s.file, 0, s.size)
 		}
-		in := bufio.NewReaderSize(from, 64<<10)
+		in := spoolReader{in: bufio.NewReaderSize(from, 64<<10)}
 		for seq := range s.count {
-			d, err := readDeferred(in, wanted != nil && wanted(seq))
-			if err != nil {
-				yield(d, s.problem("reading", err))
+			want := heads
+			if wanted != nil {
+				want = wanted(seq)
+			}
+			d := in.deferred(want)
+			if in.err != nil {
+				yield(d, s.problem("reading", in.err))
 				return
 			}
 			if !yield(d, nil) {
@@ -122,28 +147,107 @@ func (s *spool) entities(wanted func(seq int) bool) iter.Seq2[Deferred, error] {
 	}
 }
 
-func readDeferred(in *bufio.Reader, body bool) (d Deferred, err error) {
-	read := func(to *string, skip bool) {
-		if err != nil {
-			return
-		}
-		var n uint64
-		if n, err = binary.ReadUvarint(in); err != nil {
-			return
-		}
-		if skip {
-			_, err = in.Discard(int(n))
-			return
-		}
-		part := make([]byte, n)
-		_, err = io.ReadFull(in, part)
-		*to = string(part)
+// distinct reports whether no two entities have the same ref. It may take two
+// refs for the same, but hardly ever does.
+func (s *spool) distinct() bool {
+	sorted := slices.Clone(s.refs)
+	slices.Sort(sorted)
+	return len(slices.Compact(sorted)) == s.count
+}
+
+// isReady reports whether there is more of an entity than its body.
+func (s *spool) isReady(seq int64) bool { return seq < int64(len(s.ready)) && s.ready[seq] }
+
+// spoolReader reads what add wrote.
+type spoolReader struct {
+	in  *bufio.Reader
+	err error
+}
+
+func (r *spoolReader) number() (n uint64) {
+	if r.err == nil {
+		n, r.err = binary.ReadUvarint(r.in)
 	}
-	read(&d.Ref, false)
-	read(&d.Hash, false)
-	read(&d.LocationKey, false)
-	read(&d.Body, !body)
-	return d, err
+	return n
+}
+
+func (r *spoolReader) skip(n uint64) {
+	if r.err == nil {
+		_, r.err = r.in.Discard(int(n))
+	}
+}
+
+func (r *spoolReader) text(wanted bool) string {
+	n := r.number()
+	if !wanted {
+		r.skip(n)
+		return ""
+	}
+	if r.err != nil {
+		return ""
+	}
+	if n <= uint64(r.in.Size()) {
+		var part []byte
+		part, r.err = r.in.Peek(int(n))
+		text := string(part)
+		r.skip(n)
+		return text
+	}
+	part := make([]byte, n)
+	_, r.err = io.ReadFull(r.in, part)
+	return string(part)
+}
+
+func (r *spoolReader) deferred(want parts) (d Deferred) {
+	d.Ref, d.Hash, d.LocationKey = r.text(true), r.text(true), r.text(true)
+	d.Ready = r.ready(want)
+	d.Body = r.text(want == bodies || want == everything)
+	return d
+}
+
+// appendTo appends what a spool keeps; nothing but a zero of nil. The length of
+// all goes first, and then the relations, so that the rest can be skipped.
+func (r *Ready) appendTo(dst []byte) []byte {
+	if r == nil {
+		return append(dst, 0)
+	}
+	var out []byte
+	texts := func(parts ...string) {
+		for _, part := range parts {
+			out = append(binary.AppendUvarint(out, uint64(len(part))), part...)
+		}
+	}
+	out = binary.AppendUvarint(out, uint64(len(r.relations)))
+	for _, l := range r.relations {
+		texts(l.source, l.kind, l.target)
+	}
+	dst = append(binary.AppendUvarint(append(dst, 1), uint64(len(out))), out...)
+	out = out[:0]
+	texts(r.uid, r.hash, r.cache, r.text, r.rows)
+	out = binary.AppendUvarint(binary.AppendUvarint(out, uint64(r.etagAt)), uint64(r.relationsAt))
+	return append(binary.AppendUvarint(dst, uint64(len(out))), out...)
+}
+
+func (r *spoolReader) ready(want parts) *Ready {
+	if r.number() == 0 || r.err != nil {
+		return nil
+	}
+	var out Ready
+	if size := r.number(); want != relations && want != everything {
+		r.skip(size)
+	} else {
+		out.relations = make([]link, r.number())
+		for i := range out.relations {
+			out.relations[i] = link{r.text(true), r.text(true), r.text(true)}
+		}
+	}
+	if size := r.number(); want != everything {
+		r.skip(size)
+	} else {
+		out.uid, out.hash, out.cache, out.text, out.rows = r.text(true), r.text(true), r.text(true), r.text(true), r.text(true)
+		out.etagAt, out.relationsAt = int(r.number()), int(r.number())
+	}
+	return &out
 }
 
 func (s *spool) close() error {

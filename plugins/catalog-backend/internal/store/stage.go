@@ -15,6 +15,12 @@ type Deferred struct {
 	Body, Hash string
 	// LocationKey claims the ref; empty claims nothing.
 	LocationKey string
+	// Document is which document of its file it is, from 1, and Line where that
+	// begins; 0 if that is not known.
+	Document, Line int
+	// Ready is what processing already made of it, or nil. Only full mutations
+	// take it.
+	Ready *Ready
 }
 
 // staged is a deferred entity with who hands it in: a provider, or a parent.
@@ -32,7 +38,8 @@ func (t *tx) openStage() error {
 	}
 	t.staging = true
 	create := "CREATE TEMP TABLE stage (ref text %s NOT NULL, provider text NOT NULL, parent_id bigint NOT NULL, uid text NOT NULL," +
-		" body text NOT NULL, hash text NOT NULL, location_key text %s, since bigint NOT NULL, accepted boolean NOT NULL, PRIMARY KEY (ref, provider, parent_id))"
+		" body text NOT NULL, hash text NOT NULL, location_key text %s, since bigint NOT NULL, accepted boolean NOT NULL," +
+		" document bigint NOT NULL DEFAULT 0, line bigint NOT NULL DEFAULT 0, PRIMARY KEY (ref, provider, parent_id))"
 	if t.postgres() {
 		return t.run(strings.ReplaceAll(create, "%s", `COLLATE "C"`) + " ON COMMIT DROP")
 	}
@@ -68,20 +75,22 @@ func (t *tx) stage(items []staged) error {
 // stageRows are rows of the stage, by column.
 type stageRows struct {
 	refs, providers, uids, bodies, hashes, keys []string
-	parents, since                              []int64
+	parents, since, documents, lines            []int64
 }
 
 func (r *stageRows) add(it staged, uid string) {
 	r.refs, r.providers, r.uids = append(r.refs, it.Ref), append(r.providers, it.provider), append(r.uids, uid)
 	r.bodies, r.hashes, r.keys = append(r.bodies, it.Body), append(r.hashes, it.Hash), append(r.keys, it.LocationKey)
 	r.parents, r.since = append(r.parents, it.parent), append(r.since, it.since)
+	r.documents, r.lines = append(r.documents, int64(it.Document)), append(r.lines, int64(it.Line))
 }
 
 func (r *stageRows) insert(t *tx) error {
-	_, err := t.withRows("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted)"+
-		" SELECT c1, c2, c3, c4, c5, c6, NULLIF(c7, ''), c8, "+t.build().Bool(false)+" FROM", len(r.refs),
-		" WHERE true ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key, since = excluded.since",
-		texts(r.refs), texts(r.providers), numbers(r.parents), texts(r.uids), texts(r.bodies), texts(r.hashes), texts(r.keys), numbers(r.since))
+	_, err := t.withRows("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, document, line, accepted)"+
+		" SELECT c1, c2, c3, c4, c5, c6, NULLIF(c7, ''), c8, c9, c10, "+t.build().Bool(false)+" FROM", len(r.refs),
+		" WHERE true ON CONFLICT (ref, provider, parent_id) DO UPDATE SET body = excluded.body, hash = excluded.hash, location_key = excluded.location_key, since = excluded.since,"+
+			" document = excluded.document, line = excluded.line",
+		texts(r.refs), texts(r.providers), numbers(r.parents), texts(r.uids), texts(r.bodies), texts(r.hashes), texts(r.keys), numbers(r.since), numbers(r.documents), numbers(r.lines))
 	return err
 }
 
@@ -113,8 +122,8 @@ const earlier = "o.ref = s.ref AND (o.since, o.provider, o.parent_id) < (s.since
 // the place of each other for ever; but such a holder gives way to a key. What
 // was refused before has its chance with every merge of the ref.
 func (t *tx) merge(lane int) (m merged, err error) {
-	if err := t.run("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, accepted)" +
-		" SELECT c.ref, c.provider, c.parent_id, s.uid, c.body, c.hash, NULLIF(c.location_key, ''), c.claimed_at, " + t.build().Bool(false) +
+	if err := t.run("INSERT INTO stage (ref, provider, parent_id, uid, body, hash, location_key, since, document, line, accepted)" +
+		" SELECT c.ref, c.provider, c.parent_id, s.uid, c.body, c.hash, NULLIF(c.location_key, ''), c.claimed_at, c.document, c.line, " + t.build().Bool(false) +
 		" FROM entity_claim c JOIN stage s ON s.ref = c.ref WHERE NOT EXISTS (SELECT 1 FROM stage o WHERE " + earlier + ")" +
 		" ON CONFLICT (ref, provider, parent_id) DO NOTHING"); err != nil {
 		return m, err
@@ -272,8 +281,9 @@ func (t *tx) mergeEdges() error {
 			" FROM stage s JOIN entity e ON e.ref = s.ref WHERE s.accepted AND s.provider <> '' ON CONFLICT (provider, target_id)"+
 			" DO UPDATE SET hash = excluded.hash, location_key = excluded.location_key"+
 			" WHERE provider_edge.hash <> excluded.hash OR provider_edge.location_key <> excluded.location_key",
-		"INSERT INTO entity_edge (parent_id, target_id) SELECT s.parent_id, e.id FROM stage s JOIN entity e ON e.ref = s.ref"+
-			" WHERE s.accepted AND s.parent_id <> 0 ON CONFLICT DO NOTHING",
+		"INSERT INTO entity_edge (parent_id, target_id, document, line) SELECT s.parent_id, e.id, s.document, s.line FROM stage s JOIN entity e ON e.ref = s.ref"+
+			" WHERE s.accepted AND s.parent_id <> 0 ON CONFLICT (parent_id, target_id) DO UPDATE SET document = excluded.document, line = excluded.line"+
+			" WHERE entity_edge.document <> excluded.document OR entity_edge.line <> excluded.line",
 	)
 }
 
@@ -285,12 +295,12 @@ func (t *tx) mergeClaims() (int, error) {
 		return 0, err
 	}
 	b := t.build()
-	b.Write("INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, claimed_at)",
-		" SELECT s.ref, s.provider, s.parent_id, COALESCE(s.location_key, ''), s.body, s.hash, ", sqltext.ID(t.now), " FROM stage s",
+	b.Write("INSERT INTO entity_claim (ref, provider, parent_id, location_key, body, hash, document, line, claimed_at)",
+		" SELECT s.ref, s.provider, s.parent_id, COALESCE(s.location_key, ''), s.body, s.hash, s.document, s.line, ", sqltext.ID(t.now), " FROM stage s",
 		" WHERE NOT s.accepted AND s.since = ", sqltext.ID(never),
-		" AND NOT EXISTS (SELECT 1 FROM entity_claim WHERE ", same, " AND entity_claim.hash = s.hash AND entity_claim.location_key = COALESCE(s.location_key, ''))",
-		" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET location_key = excluded.location_key, body = excluded.body, hash = excluded.hash",
-		" WHERE entity_claim.location_key <> excluded.location_key OR entity_claim.hash <> excluded.hash")
+		" AND NOT EXISTS (SELECT 1 FROM entity_claim WHERE ", same, " AND entity_claim.hash = s.hash AND entity_claim.location_key = COALESCE(s.location_key, '')",
+		" AND entity_claim.document = s.document AND entity_claim.line = s.line)",
+		" ON CONFLICT (ref, provider, parent_id) DO UPDATE SET location_key = excluded.location_key, body = excluded.body, hash = excluded.hash, document = excluded.document, line = excluded.line")
 	if _, err := t.exec(b); err != nil {
 		return 0, err
 	}
@@ -304,11 +314,11 @@ func (t *tx) mergeClaims() (int, error) {
 // stageClaims stages what was refused of a ref so far.
 func (t *tx) stageClaims(ref string) error {
 	b := t.build()
-	b.Write("SELECT provider, parent_id, location_key, body, hash, claimed_at FROM entity_claim WHERE ref = ", b.Arg(ref))
+	b.Write("SELECT provider, parent_id, location_key, body, hash, claimed_at, document, line FROM entity_claim WHERE ref = ", b.Arg(ref))
 	var items []staged
 	err := t.each(b, func(rows *sql.Rows) error {
 		it := staged{Deferred: Deferred{Ref: ref}}
-		err := rows.Scan(&it.provider, &it.parent, &it.LocationKey, &it.Body, &it.Hash, &it.since)
+		err := rows.Scan(&it.provider, &it.parent, &it.LocationKey, &it.Body, &it.Hash, &it.since, &it.Document, &it.Line)
 		items = append(items, it)
 		return err
 	})

@@ -80,10 +80,15 @@ type base struct {
 	id        int64
 	uid, ref  string
 	processed string
+	derived   bool                 // processed is the final form, from which the entity follows
 	entity    catalogcommon.Entity // what processed is the text of, or nil
 	errors    string
 	hash      sql.NullString // of the final form that is there
 }
+
+// fromFinal stands in the place of a processed entity that is the final form
+// without what that has in addition.
+const fromFinal = "="
 
 // stitch builds the final forms of entities and writes those that changed.
 func (t *tx) stitch(ids []int64) (done Stitched, err error) {
@@ -110,13 +115,13 @@ func (t *tx) bases(ids []int64) (out []base, err error) {
 		return nil, nil
 	}
 	b := t.build()
-	b.Write("SELECT id, uid, ref, processed, COALESCE(errors, ''), final_hash FROM entity WHERE processed IS NOT NULL AND id ", b.AnyID(ids), " ORDER BY ref")
+	b.Write("SELECT id, uid, ref, CASE WHEN processed = '"+fromFinal+"' THEN final ELSE processed END, processed = '"+fromFinal+"', COALESCE(errors, ''), final_hash FROM entity WHERE processed IS NOT NULL AND id ", b.AnyID(ids), " ORDER BY ref")
 	if t.postgres() {
 		b.Write(" FOR UPDATE")
 	}
 	err = t.each(b, func(rows *sql.Rows) error {
 		var r base
-		err := rows.Scan(&r.id, &r.uid, &r.ref, &r.processed, &r.errors, &r.hash)
+		err := rows.Scan(&r.id, &r.uid, &r.ref, &r.processed, &r.derived, &r.errors, &r.hash)
 		out = append(out, r)
 		return err
 	})
@@ -128,11 +133,11 @@ func (t *tx) finals(bases []base) (finals []final, done Stitched, err error) {
 	if len(bases) == 0 {
 		return nil, done, nil
 	}
-	ids, refs := make([]int64, len(bases)), make([]string, len(bases))
+	ids := make([]int64, len(bases))
 	for i, b := range bases {
-		ids[i], refs[i] = b.id, b.ref
+		ids[i] = b.id
 	}
-	relations, err := t.relationsOf(refs)
+	relations, err := t.relationsOf(bases)
 	if err != nil {
 		return nil, done, err
 	}
@@ -141,7 +146,7 @@ func (t *tx) finals(bases []base) (finals []final, done Stitched, err error) {
 		return nil, done, err
 	}
 	for _, b := range bases {
-		f, err := buildFinal(b, relations[b.ref], orphans[b.id])
+		f, err := buildFinal(b, relations[b.id], orphans[b.id])
 		if err != nil {
 			return nil, done, fmt.Errorf("building the final form of %s: %w", b.ref, err)
 		}
@@ -155,15 +160,26 @@ func (t *tx) finals(bases []base) (finals []final, done Stitched, err error) {
 	return finals, done, nil
 }
 
-func (t *tx) relationsOf(refs []string) (map[string][]catalogcommon.EntityRelation, error) {
-	out := make(map[string][]catalogcommon.EntityRelation, len(refs))
+// relationsOf returns the relations that the entities are the source of, by
+// the ids of the entities. Several origins may say the same.
+func (t *tx) relationsOf(bases []base) (map[int64][]catalogcommon.EntityRelation, error) {
+	ids, refs, byRef := make([]int64, len(bases)), make([]string, len(bases)), make(map[string]int64, len(bases))
+	for i, b := range bases {
+		ids[i], refs[i], byRef[b.ref] = b.id, b.ref, b.id
+	}
+	out := make(map[int64][]catalogcommon.EntityRelation, len(bases))
 	b := t.build()
-	b.Write("SELECT source_ref, type, target_ref FROM relation WHERE source_ref ", b.AnyText(refs)) // several origins may say the same
+	b.Write("SELECT origin_id, source_ref, type, target_ref FROM relation WHERE ", foreign, " AND source_ref ", b.AnyText(refs),
+		" UNION ALL SELECT origin_id, source_ref, type, target_ref FROM relation WHERE NOT ", foreign, " AND origin_id ", b.AnyID(ids))
 	err := t.each(b, func(rows *sql.Rows) error {
+		var id int64
 		var source string
 		var r catalogcommon.EntityRelation
-		err := rows.Scan(&source, &r.Type, &r.TargetRef)
-		out[source] = append(out[source], r)
+		err := rows.Scan(&id, &source, &r.Type, &r.TargetRef)
+		if source != "" {
+			id = byRef[source]
+		}
+		out[id] = append(out[id], r)
 		return err
 	})
 	return out, err
@@ -182,15 +198,19 @@ func (t *tx) orphansAmong(ids []int64) (map[int64]bool, error) {
 
 // final is the final form of an entity.
 type final struct {
-	id     int64
-	entity string
-	hash   string
-	rows   []entitysearch.Row
-	fresh  bool // there was no final form before
+	id        int64
+	entity    string
+	hash      string
+	processed string // what it was built from, or fromFinal
+	rows      []entitysearch.Row
+	fresh     bool // there was no final form before
 }
 
 // rejectedURL replaces links that would run script in the browser.
 const rejectedURL = "https://backstage.io/annotation-rejected-for-security-reasons"
+
+// linkAnnotations hold links that clients follow.
+var linkAnnotations = [...]string{catalogcommon.AnnotationViewURL, catalogcommon.AnnotationEditURL}
 
 func buildFinal(b base, relations []catalogcommon.EntityRelation, orphan bool) (final, error) {
 	e := b.entity
@@ -199,11 +219,25 @@ func buildFinal(b base, relations []catalogcommon.EntityRelation, orphan bool) (
 		if e, err = catalogcommon.ParseEntity([]byte(b.processed)); err != nil {
 			return final{}, err
 		}
+		if b.derived {
+			delete(e, "relations")
+			delete(e, "status")
+			delete(e.Metadata(), "etag")
+		}
+	}
+	f := final{id: b.id, fresh: !b.hash.Valid}
+	switch {
+	case !orphan && !rejectsURL(e) && plainEntity(e, b.uid):
+		f.processed = fromFinal
+	case b.derived:
+		f.processed = string(e.AppendJSON(nil))
+	default:
+		f.processed = b.processed
 	}
 	if orphan {
 		e.SetAnnotation(catalogcommon.AnnotationOrphan, "true")
 	}
-	for _, name := range []string{catalogcommon.AnnotationViewURL, catalogcommon.AnnotationEditURL} {
+	for _, name := range linkAnnotations {
 		if v, ok := e.LookupAnnotation(name); ok && catalogcommon.IsScriptURL(v) {
 			e.SetAnnotation(name, rejectedURL)
 		}
@@ -216,7 +250,7 @@ func buildFinal(b base, relations []catalogcommon.EntityRelation, orphan bool) (
 		return final{}, err
 	}
 	e.AddStatus(status...)
-	f := final{id: b.id, rows: rows, fresh: !b.hash.Valid}
+	f.rows = rows
 	own := e.Etag() != ""
 	if !own {
 		e.SetMetadata("etag", etagPlace)
@@ -224,7 +258,7 @@ func buildFinal(b base, relations []catalogcommon.EntityRelation, orphan bool) (
 	text := e.AppendJSON(make([]byte, 0, len(b.processed)+80*len(relations)+512))
 	f.hash = catalogcommon.HashJSON(text)
 	if !own {
-		if at := bytes.Index(text, []byte(etagPlace)); at == bytes.LastIndex(text, []byte(etagPlace)) {
+		if at := bytes.Index(text, []byte(etagPlace)); !bytes.Contains(text[at+1:], []byte(etagPlace)) {
 			copy(text[at:], f.hash)
 		} else { // somebody wrote the very same words
 			e.SetMetadata("etag", f.hash)

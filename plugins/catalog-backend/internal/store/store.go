@@ -28,6 +28,7 @@ type Store struct {
 	uid      func() string
 	wake     func()
 	holder   int64 // names this store in claims
+	eager    bool  // search rows are written at once
 
 	written  atomic.Int64 // final forms
 	analyzed atomic.Int64 // how many they were when the planner was told
@@ -41,6 +42,10 @@ type Options struct {
 	// Clock and NewUID default to the time and to random UUIDs.
 	Clock  func() time.Time
 	NewUID func() string
+	// EagerRows has search rows written together with the final forms. Without
+	// it those of new entities are written by [Store.WriteRows], which costs
+	// whoever asks the tables meanwhile, and nobody who asks an index.
+	EagerRows bool
 	// Wake is called after a transaction that made work or changed entities; it
 	// must not block. See [Store.Listen] for those of other instances.
 	Wake func()
@@ -57,7 +62,7 @@ func New(database core.DatabaseService, o Options) *Store {
 	if o.Wake == nil {
 		o.Wake = func() {}
 	}
-	return &Store{database: database, clock: o.Clock, uid: o.NewUID, wake: o.Wake, holder: rand.Int64N(1<<62) + 1, keys: map[string]int64{}}
+	return &Store{database: database, clock: o.Clock, uid: o.NewUID, wake: o.Wake, holder: rand.Int64N(1<<62) + 1, eager: o.EagerRows, keys: map[string]int64{}}
 }
 
 // Lanes of work, most urgent first.
@@ -77,13 +82,18 @@ func (s *Store) tellPlanner(ctx context.Context, more int) error {
 	if s.database.Dialect() != core.PostgreSQL || total < manyRows || total < 4*last || !s.analyzed.CompareAndSwap(last, total) {
 		return nil
 	}
+	tables := "entity (id, uid, ref, location_key), entity_due, entity_edge, provider_edge, relation, refresh_key"
+	if s.eager {
+		tables += ", entity_search"
+	}
+	return s.analyze(ctx, tables)
+}
+
+func (s *Store) analyze(ctx context.Context, tables string) error {
 	return s.database.WriteTx(ctx, func(t *sql.Tx) error {
 		// A small sample does until the server looks for itself; the long texts
 		// are of no interest.
-		for _, text := range []string{
-			"SET LOCAL default_statistics_target = 10",
-			"ANALYZE entity (id, uid, ref, location_key), entity_search, entity_due, entity_edge, provider_edge, relation, refresh_key",
-		} {
+		for _, text := range []string{"SET LOCAL default_statistics_target = 10", "ANALYZE " + tables} {
 			if _, err := t.ExecContext(ctx, text); err != nil {
 				return err
 			}

@@ -97,6 +97,9 @@ func TestReportOfMutations(t *testing.T) {
 		want("same", store.Report{Seen: 2}, w.full(t, ctx, "p", []item{a, b}))
 		b.version = 1
 		want("changed", store.Report{Seen: 2, Added: 1, Changed: 1, Removed: 1}, w.full(t, ctx, "p", []item{b, c}))
+		last := c
+		last.version = 2
+		want("doubled", store.Report{Seen: 4, Changed: 1, Twice: []string{c.ref, c.ref}}, w.full(t, ctx, "p", []item{c, b, c, last}))
 		want("delta", store.Report{Seen: 1, Added: 1, Removed: 1}, w.delta(t, ctx, "p", []item{a}, []string{"c"}))
 		want("twice", store.Report{Seen: 2, Changed: 1}, w.delta(t, ctx, "p", []item{{ref: refOf("a"), key: "p", version: 3}, {ref: refOf("a"), key: "p", version: 4}}, nil))
 		other := item{ref: refOf("a"), key: "q"}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/testdb"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/schema"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/store"
@@ -32,6 +33,7 @@ type tb interface {
 type world struct {
 	db       *testdb.Database
 	store    *store.Store
+	eager    bool          // search rows are written at once
 	now      *atomic.Int64 // milliseconds
 	files    map[string][]item
 	programs [][]string // the files that each program reads
@@ -65,10 +67,15 @@ func (w *world) reset(t tb, ctx context.Context) {
 	t.Helper()
 	for _, table := range []string{
 		"entity", "entity_due", "entity_dirty", "provider_edge", "entity_edge", "entity_claim", "relation", "refresh_key",
-		"entity_search", "search_key", "location", "entity_change", "orphan_candidate", "fingerprint",
+		"entity_search", "search_behind", "search_key", "location", "entity_change", "orphan_candidate", "fingerprint", "entity_twice",
 	} {
 		if _, err := w.db.DB.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 			t.Fatalf("emptying %s: %v", table, err)
+		}
+	}
+	if w.db.Dialect == core.PostgreSQL {
+		if _, err := w.db.DB.ExecContext(ctx, "DELETE FROM entity_load"); err != nil {
+			t.Fatalf("emptying entity_load: %v", err)
 		}
 	}
 	w.files, w.providers = map[string][]item{}, map[string]map[string]item{}
@@ -79,7 +86,7 @@ func (w *world) reset(t tb, ctx context.Context) {
 func (w *world) restart() { w.store = w.another() }
 
 func (w *world) another() *store.Store {
-	return store.New(w.db.Service, store.Options{Clock: func() time.Time { return time.UnixMilli(w.now.Load()) }})
+	return store.New(w.db.Service, store.Options{EagerRows: w.eager, Clock: func() time.Time { return time.UnixMilli(w.now.Load()) }})
 }
 
 func (w *world) advance(d time.Duration) { w.now.Add(d.Milliseconds()) }
@@ -161,6 +168,31 @@ func (w *world) process(t tb, work store.Work) store.Result {
 	return r
 }
 
+// ready processes an item before it is handed in, as far as that goes.
+func (w *world) ready(t tb, ctx context.Context, s *store.Store, it item) store.Deferred {
+	t.Helper()
+	d := it.deferred()
+	r := w.process(t, store.Work{UID: s.NewUID(), Ref: d.Ref, Unprocessed: d.Body, Hash: d.Hash})
+	var err error
+	if r.Entity, err = catalogcommon.ParseEntity([]byte(r.Processed)); err != nil {
+		t.Fatalf("%s: %v", it.ref, err)
+	}
+	if d.Ready, err = s.MakeReady(ctx, r); err != nil {
+		t.Errorf("%s: %v", it.ref, err)
+	}
+	return d
+}
+
+func (w *world) readySequence(t tb, ctx context.Context, s *store.Store, items []item) func(func(store.Deferred, error) bool) {
+	return func(yield func(store.Deferred, error) bool) {
+		for _, it := range items {
+			if !yield(w.ready(t, ctx, s, it), nil) {
+				return
+			}
+		}
+	}
+}
+
 // step processes a batch, and reports how many entities that were.
 func (w *world) step(t tb, ctx context.Context, limit int) int {
 	t.Helper()
@@ -194,15 +226,24 @@ const orphanAge = 30 * time.Second
 func (w *world) settle(t tb, ctx context.Context) {
 	t.Helper()
 	w.advance(2 * leaseTime)
-	for range 500 {
+	for steps := 0; steps < 500; {
 		n := w.step(t, ctx, 7)
 		stitched, _, err := w.store.Stitch(ctx, 5, 0)
 		if err != nil {
 			t.Fatalf("stitching: %v", err)
 		}
+		left, err := w.store.CheckLoads(ctx)
+		if err != nil {
+			t.Fatalf("looking for relations: %v", err)
+		}
 		if n+stitched > 0 {
+			steps++
 			continue
 		}
+		if left {
+			continue // until the transactions of other tests have ended
+		}
+		steps++
 		w.advance(2 * orphanAge)
 		removed, err := w.store.RemoveOrphans(ctx, orphanAge)
 		if err != nil {
@@ -364,8 +405,8 @@ func (w *world) check(t tb, ctx context.Context) {
 	for ref, e := range have {
 		w.checkFinal(t, ctx, ref, e, relations[ref])
 	}
-	for _, table := range []string{"entity_due", "relation", "refresh_key", "entity_search", "orphan_candidate", "provider_edge", "entity_edge"} {
-		column := map[string]string{"relation": "origin_id", "provider_edge": "target_id", "entity_edge": "target_id"}[table]
+	for _, table := range []string{"entity_due", "relation", "refresh_key", "entity_search", "search_behind", "orphan_candidate", "provider_edge", "entity_edge", "entity_twice"} {
+		column := map[string]string{"entity_twice": "parent_id", "relation": "origin_id", "provider_edge": "target_id", "entity_edge": "target_id"}[table]
 		if column == "" {
 			column = "entity_id"
 		}
@@ -404,7 +445,8 @@ func (w *world) checkFinal(t tb, ctx context.Context, ref string, e stored, rela
 	}
 	slices.Sort(wantRows)
 	var haveRows []string
-	w.rows(t, ctx, fmt.Sprintf("SELECT k.key, s.value, COALESCE(s.original, s.value), s.item FROM entity_search s JOIN search_key k ON k.id = s.key_id WHERE s.entity_id = %d", e.id),
+	w.rows(t, ctx, fmt.Sprintf("SELECT k.key, s.value, COALESCE(s.original, s.value), s.item FROM"+
+		" (SELECT entity_id, key_id, value, original, item FROM entity_search UNION ALL SELECT entity_id, key_id, value, original, item FROM search_behind_row) s JOIN search_key k ON k.id = s.key_id WHERE s.entity_id = %d", e.id),
 		func(rows *sql.Rows) error {
 			var key string
 			var value, original sql.NullString

@@ -1,0 +1,13 @@
+package assets_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("database/sql.(*DB).connectionOpener"),
+	)
+}
