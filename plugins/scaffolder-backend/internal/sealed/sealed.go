@@ -85,7 +85,7 @@ func (b *Box) Open(task, sealed string) (string, error) {
 	if !ok {
 		return "", ErrKey
 	}
-	cipherText, err := base64.RawStdEncoding.DecodeString(text)
+	cipherText, err := base64.RawStdEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return "", fmt.Errorf("read sealed secrets: %w", err)
 	}

@@ -40,7 +40,12 @@ func TestTextsAreBoundToTheirTask(t *testing.T) {
 	b := box(t, sealed.NewKey())
 	text := b.Seal("task", "hunter2")
 	changed := []byte(text)
-	changed[len(changed)-1] ^= 1
+	middle := len(changed) - 10
+	if changed[middle] == 'A' {
+		changed[middle] = 'B'
+	} else {
+		changed[middle] = 'A'
+	}
 	for name, try := range map[string][2]string{
 		"another task": {"other", text}, "a changed text": {"task", string(changed)}, "plain JSON": {"task", `{"a":"b"}`}, "nothing": {"task", ""},
 	} {
