@@ -2,11 +2,10 @@ package conformance
 
 // Reasons that several exchanges share.
 const (
-	needsScaffolder = "the scaffolder plugin is not part of the backend yet"
-	needsSearch     = "the search plugin is not part of the backend yet"
-	needsDevtools   = "the devtools plugin is not part of the backend yet"
-	needsTechDocs   = "the techdocs plugin is not part of the backend yet"
-	needsMCP        = "the mcp-actions plugin is not part of the backend yet"
+	needsSearch   = "the search plugin is not part of the backend yet"
+	needsDevtools = "the devtools plugin is not part of the backend yet"
+	needsTechDocs = "the techdocs plugin is not part of the backend yet"
+	needsMCP      = "the mcp-actions plugin is not part of the backend yet"
 )
 
 // known are the exchanges whose answers differ from those of the reference,
@@ -20,25 +19,13 @@ var known = map[string]string{
 	"auth-token-refresh":                   "its code was used twice, so its refresh token was revoked",
 	"auth-session-reject":                  "the answer names its issuer",
 
-	"authn-restricted-other-plugin": needsScaffolder,
-
 	"catalog-by-refs-case-and-partial": "refs mean the same in any case here, too",
 	"catalog-actions-list":             "the input of query-catalog-entities declares the predicate as an object, and does not spell its language out",
 	"catalog-by-query-text-percent":    "a percent sign in a search means itself",
 
-	"policy-search":                     needsSearch,
-	"policy-search-static":              needsSearch,
-	"policy-devtools-config-allowed":    needsDevtools,
-	"policy-template-schema":            needsScaffolder,
-	"policy-task-create":                needsScaffolder,
-	"policy-task-create-static":         needsScaffolder,
-	"policy-task-get-not-owner":         needsScaffolder,
-	"policy-task-events-not-owner":      needsScaffolder,
-	"policy-task-eventstream-not-owner": needsScaffolder,
-	"policy-task-list":                  needsScaffolder,
-	"policy-task-list-static":           needsScaffolder,
-	"policy-task-cancel-denied":         needsScaffolder,
-	"policy-task-cancel-static":         needsScaffolder,
-	"policy-techdocs-allowed":           needsTechDocs,
-	"policy-mcp-call-denied":            needsMCP,
+	"policy-search":                  needsSearch,
+	"policy-search-static":           needsSearch,
+	"policy-devtools-config-allowed": needsDevtools,
+	"policy-techdocs-allowed":        needsTechDocs,
+	"policy-mcp-call-denied":         needsMCP,
 }
