@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/flytower/flytower/internal/wildcard"
 )
 
 // Patterns are those of a list of the configuration.
@@ -120,9 +122,9 @@ func (p Pattern) match(u *url.URL) bool {
 		path = "/"
 	}
 	return strings.EqualFold(u.Scheme, p.scheme) &&
-		glob(p.host, strings.ToLower(u.Hostname())) &&
+		wildcard.New(p.host).Match(strings.ToLower(u.Hostname())) &&
 		(p.port == "*" || port(p.scheme, p.port) == port(p.scheme, u.Port())) &&
-		!dots(path) && glob(p.path, path)
+		!dots(path) && wildcard.New(p.path).Match(path)
 }
 
 // port leaves out the default of the scheme.
@@ -142,24 +144,4 @@ func dots(path string) bool {
 		}
 	}
 	return false
-}
-
-// glob matches text with a pattern in which "*" stands for any text.
-func glob(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == text
-	}
-	if !strings.HasPrefix(text, parts[0]) {
-		return false
-	}
-	text = text[len(parts[0]):]
-	for _, part := range parts[1 : len(parts)-1] {
-		i := strings.Index(text, part)
-		if i < 0 {
-			return false
-		}
-		text = text[i+len(part):]
-	}
-	return strings.HasSuffix(text, parts[len(parts)-1])
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/wildcard"
 )
 
 // Evaluate decides on a permission. who is nil for a caller without
@@ -20,7 +21,7 @@ func (s *Set) Evaluate(p core.Permission, who *Subject) Outcome {
 			e.match(role, n)
 		}
 		for _, n := range role.general {
-			if slices.ContainsFunc(role.Rules[n].patterns, func(of pattern) bool { return of.matches(p.Name) }) {
+			if slices.ContainsFunc(role.Rules[n].patterns, func(of wildcard.Pattern) bool { return of.Match(p.Name) }) {
 				e.match(role, n)
 			}
 		}

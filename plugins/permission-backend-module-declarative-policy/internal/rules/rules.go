@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/wildcard"
 )
 
 // Set is a policy. It does not change and is safe for concurrent use.
@@ -72,7 +73,7 @@ type Rule struct {
 	// condition is the number of When in the set: rules with the same condition
 	// have the same.
 	condition int
-	patterns  []pattern
+	patterns  []wildcard.Pattern
 }
 
 // Everybody is the member that stands for all users who are signed in.
@@ -131,7 +132,7 @@ func (s *Set) indexRule(r *Role, n int, numbers map[string]int) {
 	if slices.ContainsFunc(rule.Permissions, isPattern) {
 		r.general = append(r.general, n)
 		for _, name := range rule.Permissions {
-			rule.patterns = append(rule.patterns, newPattern(name))
+			rule.patterns = append(rule.patterns, wildcard.New(name))
 		}
 	} else {
 		for _, name := range rule.Permissions {
@@ -180,28 +181,3 @@ func (r *Rule) speaks(p core.Permission) bool {
 }
 
 func isPattern(name string) bool { return strings.Contains(name, "*") }
-
-// pattern is a name in which * is any text, cut at these.
-type pattern []string
-
-func newPattern(name string) pattern { return strings.Split(name, "*") }
-
-// matches reports whether a name is one that the pattern means.
-func (p pattern) matches(name string) bool {
-	if len(p) == 1 {
-		return p[0] == name
-	}
-	first, last := p[0], p[len(p)-1]
-	if !strings.HasPrefix(name, first) {
-		return false
-	}
-	name = name[len(first):]
-	for _, part := range p[1 : len(p)-1] {
-		i := strings.Index(name, part)
-		if i < 0 {
-			return false
-		}
-		name = name[i+len(part):]
-	}
-	return strings.HasSuffix(name, last)
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/configtest"
+	"github.com/flytower/flytower/internal/wildcard"
 )
 
 func parse(t testing.TB, text string) (*Set, error) {
@@ -219,7 +220,7 @@ func TestPatterns(t *testing.T) {
 		{"*b*b*", "abab", true},
 		{"*b*b*", "ab", false},
 	} {
-		if got := newPattern(tt.pattern).matches(tt.name); got != tt.want {
+		if got := wildcard.New(tt.pattern).Match(tt.name); got != tt.want {
 			t.Errorf("%q, %q: %t", tt.pattern, tt.name, got)
 		}
 	}
