@@ -91,8 +91,7 @@ func (t *tx) writeRows(limit int) (n int, err error) {
 // appendSearchRows appends the rows of an entity that are in a text.
 func appendSearchRows(rows []searchRow, id int64, text string) ([]searchRow, error) {
 	err := behind.Each(text, func(r behind.Row) {
-		rows = append(rows, searchRow{entity: id, key: r.Key, item: r.Item,
-			value: sql.NullString{String: r.Value, Valid: !r.Null}, original: sql.NullString{String: r.Original, Valid: r.Original != ""}})
+		rows = append(rows, newSearchRow(id, r))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("search rows of entity %d: %w", id, err)

@@ -130,9 +130,9 @@ func (s *Store) searchKeys(ctx context.Context, rows []entitysearch.Row) (map[st
 func behindRow(r entitysearch.Row, key int64) behind.Row {
 	out := behind.Row{Key: key, Item: r.Item, Null: r.Null}
 	if !r.Null {
-		out.Value = storable(r.Value)
+		out.Value = catalogcommon.Storable(r.Value)
 		if r.Original != r.Value {
-			out.Original = storable(r.Original)
+			out.Original = catalogcommon.Storable(r.Original)
 		}
 	}
 	return out

@@ -59,7 +59,7 @@ func (t *tx) removeUnreachable() (int64, error) {
 	// Who is locked emits nothing any more. Without that, what a worker saves
 	// for one of them at this moment would be left behind.
 	for {
-		if err := t.lockEntities("e.id IN (SELECT id FROM doomed)"); err != nil {
+		if _, err := t.lockEntities("e.id IN (SELECT id FROM doomed)"); err != nil {
 			return 0, err
 		}
 		result, err := t.ExecContext(t.ctx, "INSERT INTO doomed (id) WITH RECURSIVE below(id) AS (SELECT id FROM doomed UNION SELECT g.target_id FROM entity_edge g JOIN below b ON g.parent_id = b.id)"+
@@ -139,7 +139,7 @@ func (t *tx) removeDoomed() (int64, error) {
 
 // emitAnew has the entities of a query, which emit others, do that again.
 func (t *tx) emitAnew(parents string) error {
-	if err := t.lockEntities("e.id IN (" + parents + ")"); err != nil {
+	if _, err := t.lockEntities("e.id IN (" + parents + ")"); err != nil {
 		return err
 	}
 	// Without its result hash a parent takes nothing for unchanged.
@@ -192,7 +192,7 @@ func (s *Store) Delete(ctx context.Context, uid string) (found bool, err error) 
 		if _, err := t.ExecContext(t.ctx, "INSERT INTO doomed (id) VALUES ("+sqltext.ID(ids[0])+")"); err != nil {
 			return err
 		}
-		if err := t.lockEntities("e.id IN (SELECT id FROM doomed)"); err != nil {
+		if _, err := t.lockEntities("e.id IN (SELECT id FROM doomed)"); err != nil {
 			return err
 		}
 		_, err = t.removeDoomed()

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
+	"github.com/flytower/flytower/plugins/catalog-backend/internal/behind"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/sqltext"
 )
 
@@ -63,14 +63,7 @@ func (t *tx) saveSearch(finals []final) error {
 			if r.Derived {
 				continue // it follows from the row of the item
 			}
-			s := searchRow{entity: f.id, key: keys[r.Key], item: r.Item}
-			if !r.Null {
-				s.value = sql.NullString{String: storable(r.Value), Valid: true}
-				if r.Original != r.Value {
-					s.original = sql.NullString{String: storable(r.Original), Valid: true}
-				}
-			}
-			rows = append(rows, s)
+			rows = append(rows, newSearchRow(f.id, behindRow(r, keys[r.Key])))
 		}
 	}
 	if rows, err = t.withoutThere(rows, known); err != nil {
@@ -88,6 +81,12 @@ func (t *tx) saveSearch(finals []final) error {
 		return err
 	}
 	return t.load("entity_change", []string{"entity_id", "deleted"}, len(finals), func(i int, out []any) []any { return append(out, finals[i].id, false) })
+}
+
+// newSearchRow returns a row of an entity as it is in entity_search.
+func newSearchRow(entity int64, r behind.Row) searchRow {
+	return searchRow{entity: entity, key: r.Key, item: r.Item,
+		value: sql.NullString{String: r.Value, Valid: !r.Null}, original: sql.NullString{String: r.Original, Valid: r.Original != ""}}
 }
 
 func (t *tx) loadSearch(rows []searchRow) error {
@@ -155,9 +154,6 @@ func (t *tx) withoutThere(rows []searchRow, known []int64) ([]searchRow, error) 
 	}
 	return slices.DeleteFunc(rows, func(r searchRow) bool { return isKnown[r.entity] && !want[r] }), nil
 }
-
-// storable drops what PostgreSQL cannot keep in a text.
-func storable(s string) string { return strings.ReplaceAll(s, "\x00", "") }
 
 // maxKeys bounds how many ids of search keys are remembered.
 const maxKeys = 100_000

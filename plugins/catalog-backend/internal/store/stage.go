@@ -170,31 +170,25 @@ func (t *tx) addStaged() (added []int64, err error) {
 		" AND NOT EXISTS (SELECT 1 FROM stage o WHERE " + earlier + ")" +
 		" ORDER BY s.ref ON CONFLICT (ref) DO NOTHING RETURNING id"
 	for range lockTries {
-		b := t.build()
-		b.Write("SELECT e.id FROM entity e WHERE EXISTS (SELECT 1 FROM stage s WHERE s.ref = e.ref)")
-		if t.postgres() {
-			b.Write(" ORDER BY e.ref FOR UPDATE")
-		}
-		locked, err := t.ids(b)
+		locked, err := t.lockEntities("EXISTS (SELECT 1 FROM stage s WHERE s.ref = e.ref)")
 		if err != nil {
 			return nil, err
 		}
 		if err := t.joinClaims(); err != nil {
 			return nil, err
 		}
-		b = t.build()
+		b := t.build()
 		b.Write(fmt.Sprintf(insert, sqltext.ID(t.now)))
 		ids, err := t.ids(b)
-		if err != nil {
-			return nil, err
+		if added = append(added, ids...); err != nil || !t.postgres() {
+			return added, err
 		}
-		added = append(added, ids...)
 		// Between the statements somebody may have added an entity, which is not
 		// locked, or may have removed one that the second still saw.
 		b = t.build()
 		b.Write("SELECT count(DISTINCT ref) FROM stage")
-		refs := 0
-		if err := t.each(b, func(rows *sql.Rows) error { return rows.Scan(&refs) }); err != nil || refs == len(locked)+len(ids) {
+		refs := int64(0)
+		if err := t.each(b, func(rows *sql.Rows) error { return rows.Scan(&refs) }); err != nil || refs == locked+int64(len(ids)) {
 			return added, err
 		}
 	}
@@ -376,11 +370,8 @@ func (t *tx) stageClaims(ref string) error {
 // goes: what hands the entity in is known for sure only after that, so edges
 // have to be looked at later.
 func (t *tx) withdraw(condition *sqltext.Builder) error {
-	if t.postgres() {
-		const lock = "SELECT e.id FROM entity e WHERE e.ref IN (SELECT ref FROM entity_claim WHERE %s) ORDER BY e.ref FOR UPDATE"
-		if _, err := t.ExecContext(t.ctx, fmt.Sprintf(lock, condition.String()), condition.Args()...); err != nil {
-			return err
-		}
+	if _, err := t.lockEntities("e.ref IN (SELECT ref FROM entity_claim WHERE "+condition.String()+")", condition.Args()...); err != nil {
+		return err
 	}
 	_, err := t.ExecContext(t.ctx, "DELETE FROM entity_claim WHERE "+condition.String(), condition.Args()...)
 	return err

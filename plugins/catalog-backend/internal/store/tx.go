@@ -193,12 +193,17 @@ func (t *tx) analyze(table string, rows int) error {
 // for each other in a circle: those of entity by ref, before those of any
 // other table; the latter by id.
 
-// lockEntities locks the entities that a condition on e holds for.
-func (t *tx) lockEntities(condition string) error {
+// lockEntities locks the entities that a condition on e holds for, and returns
+// how many those are; none on SQLite, which has one writer at a time.
+func (t *tx) lockEntities(condition string, args ...any) (int64, error) {
 	if !t.postgres() {
-		return nil // there is one writer at a time
+		return 0, nil
 	}
-	return t.run("SELECT e.id FROM entity e WHERE " + condition + " ORDER BY e.ref FOR UPDATE")
+	result, err := t.ExecContext(t.ctx, "SELECT e.id FROM entity e WHERE "+condition+" ORDER BY e.ref FOR UPDATE", args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 // querier is a transaction or a database.
