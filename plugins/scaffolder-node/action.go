@@ -84,6 +84,9 @@ type ActionContext struct {
 	Secrets map[string]core.Token
 	// TaskID, StepID and StepName say what runs.
 	TaskID, StepID, StepName string
+	// Iteration is the key of the item of a step with each that the action runs
+	// for; empty without each.
+	Iteration string
 	// User is who created the task.
 	User scaffoldercommon.TaskUser
 	// Template is the template of the task; its EntityRef is empty in a dry run

@@ -112,7 +112,7 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 		if err := x.alive(step); err != nil {
 			return err
 		}
-		if err := x.act(step, action, host, it, host.context(logger)); err != nil {
+		if err := x.act(step, action, host, it, host.context(logger, it)); err != nil {
 			return err
 		}
 	}
@@ -307,10 +307,10 @@ type host struct {
 	temporary   []*os.Root
 }
 
-func (h *host) context(logger *slog.Logger) *scaffoldernode.ActionContext {
+func (h *host) context(logger *slog.Logger, it *iteration) *scaffoldernode.ActionContext {
 	c := &scaffoldernode.ActionContext{
 		Workspace: h.x.workspace, Logger: logger, Secrets: map[string]core.Token{}, TaskID: h.x.run.ID,
-		StepID: h.step.ID, StepName: h.step.Name, User: h.x.run.Spec.User, DryRun: h.x.run.DryRun, Host: h,
+		StepID: h.step.ID, StepName: h.step.Name, Iteration: it.key, User: h.x.run.Spec.User, DryRun: h.x.run.DryRun, Host: h,
 	}
 	for name, secret := range h.x.run.Secrets {
 		c.Secrets[name] = core.NewToken(secret)
