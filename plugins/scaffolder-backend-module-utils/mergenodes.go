@@ -1,6 +1,8 @@
 package scaffoldermoduleutils
 
 import (
+	"bytes"
+
 	"go.yaml.in/yaml/v4"
 
 	"github.com/flytower/flytower/apierr"
@@ -40,6 +42,10 @@ func mergeNodes(in mergeInput, text []byte, content *template.Record) ([]byte, e
 			if err := become(root, documents[i], merged); err != nil {
 				return nil, err
 			}
+			// What aliases refer to changes with them.
+			if now, err := yamlvalue.Of(root); err != nil || !same(now, merged) {
+				return nil, apierr.Input("%s uses anchors for what is merged: its comments cannot be kept", in.Path)
+			}
 		}
 		if i > 0 {
 			out = append(out, "---\n"...)
@@ -51,10 +57,14 @@ func mergeNodes(in mergeInput, text []byte, content *template.Record) ([]byte, e
 	return out, nil
 }
 
+func same(a, b template.Value) bool {
+	return bytes.Equal(template.AppendJSON(nil, a), template.AppendJSON(nil, b))
+}
+
 // become changes a node so that it has another value, and leaves alone all
 // parts of it that have theirs already.
 func become(n *yaml.Node, before, after template.Value) error {
-	if string(template.AppendJSON(nil, before)) == string(template.AppendJSON(nil, after)) {
+	if same(before, after) {
 		return nil
 	}
 	oldRecord, isRecord := before.(*template.Record)
@@ -77,10 +87,7 @@ func become(n *yaml.Node, before, after template.Value) error {
 			fresh.Style = n.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
 		}
 	}
-	// Other places may refer to the node by its anchor: they keep what it was.
-	if n.Anchor != "" {
-		return apierr.Input("a value with the anchor &%s cannot be replaced while comments are kept", n.Anchor)
-	}
+	fresh.Anchor = n.Anchor
 	*n = *fresh
 	return nil
 }

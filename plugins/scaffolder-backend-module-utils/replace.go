@@ -18,7 +18,7 @@ import (
 const (
 	// replaceSteps bounds the work of all expressions of a step, in characters
 	// read and written and ways back tried.
-	replaceSteps = 100_000_000
+	replaceSteps = 20_000_000
 	// maxReplaced bounds the files that the patterns of a step find.
 	maxReplaced = 10_000
 )

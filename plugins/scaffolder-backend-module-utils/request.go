@@ -71,7 +71,9 @@ func request(id string, peers core.PluginClientService) scaffoldernode.Action {
 	a := scaffoldernode.NewAction(scaffoldernode.ActionInfo{
 		ID: id, Description: "Calls a route of a plugin of this backend, on behalf of who runs the template. A dry run sends only what changes nothing.", SupportsDryRun: true,
 		Examples: example("Find a component", "steps:\n  - id: find\n    action: "+id+"\n    input:\n      method: GET\n      path: /catalog/entities\n      params:\n        filter: kind=component,metadata.name=shop\n"),
-	}, func(context.Context, *scaffoldernode.ActionContext, requestInput) (answer, error) { return answer{}, nil })
+	}, func(context.Context, *scaffoldernode.ActionContext, requestInput) (answer, error) {
+		return answer{}, nil
+	})
 	a.Input = json.RawMessage(requestSchema)
 	a.Output = json.RawMessage(`{"type":"object","properties":{` +
 		`"code":{"type":"number","description":"The status of the answer"},` +
@@ -124,7 +126,11 @@ type call struct {
 	body         []byte
 }
 
-var pluginID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+var (
+	pluginID    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+	headerName  = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+	headerValue = regexp.MustCompile(`^[^\x00-\x08\x0A-\x1F\x7F]*$`)
+)
 
 // call reads the input. What does not stay on the backend is refused.
 func (in requestInput) call() (out call, err error) {
@@ -147,6 +153,9 @@ func (in requestInput) call() (out call, err error) {
 		name := http.CanonicalHeaderKey(h[0])
 		if slices.Contains(ownHeaders, name) {
 			return out, apierr.Input("the header %s is not for templates to set", name)
+		}
+		if !headerName.MatchString(h[0]) || !headerValue.MatchString(h[1]) {
+			return out, apierr.Input("the header %q, or its value, cannot be sent", h[0])
 		}
 		out.header.Set(name, h[1])
 	}
