@@ -107,28 +107,35 @@ func (r *renderer) render(ctx context.Context, name, text string) (string, error
 }
 
 func (f fetcher) renderFile(ctx context.Context, c *scaffoldernode.ActionContext, in templateFileInput) (out nothing, err error) {
-	target, err := inside(c.Workspace, in.TargetPath)
+	return out, f.renderInto(ctx, c, in.TargetPath, in.URL, in.renderOptions, func() ([]byte, error) {
+		c.Logger.Info("Fetching template file content from remote URL")
+		return f.file(ctx, c, in.URL, in.Token)
+	})
+}
+
+// renderInto renders what read gives into a file of the workspace.
+func (f fetcher) renderInto(ctx context.Context, c *scaffoldernode.ActionContext, to, name string, o renderOptions, read func() ([]byte, error)) error {
+	target, err := inside(c.Workspace, to)
 	if err != nil {
-		return out, err
+		return err
 	}
-	if _, err := c.Workspace.Lstat(target); err == nil && !in.Replace {
-		c.Logger.Info("File " + in.TargetPath + " already exists in workspace, not replacing.")
-		return out, nil
+	if _, err := c.Workspace.Lstat(target); err == nil && !o.Replace {
+		c.Logger.Info("File " + to + " already exists in workspace, not replacing.")
+		return nil
 	}
-	c.Logger.Info("Fetching template file content from remote URL")
-	text, err := f.file(ctx, c, in.URL, in.Token)
+	text, err := read()
 	if err != nil {
-		return out, err
+		return err
 	}
-	r, err := f.renderer(in.renderOptions)
+	r, err := f.renderer(o)
 	if err != nil {
-		return out, err
+		return err
 	}
-	rendered, err := r.render(ctx, in.URL, string(text))
+	rendered, err := r.render(ctx, name, string(text))
 	if err != nil {
-		return out, err
+		return err
 	}
-	return out, writeFile(c.Workspace, target, strings.NewReader(rendered), 0o644)
+	return writeFile(c.Workspace, target, strings.NewReader(rendered), 0o644)
 }
 
 func (f fetcher) renderTree(ctx context.Context, c *scaffoldernode.ActionContext, in templateInput) (out nothing, err error) {
@@ -148,18 +155,23 @@ func (f fetcher) renderTree(ctx context.Context, c *scaffoldernode.ActionContext
 	if err := f.tree(ctx, c, in.URL, in.Token, source, "."); err != nil {
 		return out, err
 	}
+	return out, f.renderFrom(ctx, c, source, target, extension, in)
+}
+
+// renderFrom renders a tree into a folder of the workspace.
+func (f fetcher) renderFrom(ctx context.Context, c *scaffoldernode.ActionContext, source *os.Root, target, extension string, in templateInput) error {
 	c.Logger.Info("Listing files and directories in template")
 	names, err := entries(source)
 	if err != nil {
-		return out, err
+		return err
 	}
 	verbatim, err := matching(source, in.CopyWithoutTemplating)
 	if err != nil {
-		return out, err
+		return err
 	}
 	r, err := f.renderer(in.renderOptions)
 	if err != nil {
-		return out, err
+		return err
 	}
 	values := in.Values
 	if values == nil {
@@ -168,15 +180,15 @@ func (f fetcher) renderTree(ctx context.Context, c *scaffoldernode.ActionContext
 	c.Logger.Info(fmt.Sprintf("Processing %d template files/directories with input values %s", len(names), values))
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
-			return out, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		e := treeEntry{name: name, target: target, verbatim: verbatim[name], extension: extension, replace: in.Replace}
 		if err := r.entry(ctx, c, source, e); err != nil {
-			return out, err
+			return err
 		}
 	}
 	c.Logger.Info("Template result written to " + filepath.Join(c.Workspace.Name(), target))
-	return out, nil
+	return nil
 }
 
 // extensionOf returns the extension of the files that are templates; empty if
