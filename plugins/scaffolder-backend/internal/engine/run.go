@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
@@ -76,18 +77,25 @@ type execution struct {
 	variables *template.Record // without secrets
 	failure   error            // the first
 	asked     bool             // whether always or failure was called
+	logged    atomic.Int64     // bytes that actions logged
+	// learned are the texts that exist only because of secrets.
+	learned      map[string]bool
+	learnedBytes int
 }
 
 // Execute runs the steps and returns the output of the task. What is written
 // is written with ctx; work may end before, which cancels the task with its
 // cause.
 func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.Record, err error) {
-	x := &execution{Runner: r, run: run, ctx: ctx, work: work}
+	x := &execution{Runner: r, run: run, ctx: ctx, work: work, learned: map[string]bool{}}
 	x.secrets.Add(slices.Collect(maps.Values(run.Secrets))...)
 	x.secrets.Add(slices.Collect(maps.Values(r.Secrets))...)
 	defer func() { err = x.hide(err) }()
 	if run.Spec.APIVersion != scaffoldercommon.APIVersion {
 		return nil, apierr.Input("Wrong template version executed with the workflow engine")
+	}
+	if err := checkSteps(run.Spec); err != nil {
+		return nil, err
 	}
 	if err := x.prepare(); err != nil {
 		return nil, err
@@ -124,7 +132,7 @@ func (x *execution) prepare() error {
 	if err != nil {
 		return err
 	}
-	x.expander = template.Expander{Environment: environment, Cache: x.Templating.Cache}
+	x.expander = template.Expander{Environment: environment, Cache: x.Templating.Cache, MaxBytes: maxExpanded}
 	parameters, err := optional(x.run.Spec.Parameters)
 	if err != nil {
 		return fmt.Errorf("read the parameters of the task: %w", err)
@@ -305,7 +313,8 @@ func (x *execution) output() (*template.Record, error) {
 		}
 		output = output.With(template.NewArray(kept...), key)
 	}
-	return output, nil
+	hidden, _ := x.hideValue(output).(*template.Record)
+	return hidden, nil
 }
 
 // hadCondition reports whether an item has a condition, which was left out

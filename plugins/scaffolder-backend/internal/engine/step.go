@@ -74,7 +74,8 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	if err != nil {
 		return err
 	}
-	logger := newStepLogger(x, step.ID)
+	short := tokens{}
+	logger := newStepLogger(x, step.ID, short)
 	if x.run.DryRun {
 		if err := x.announceDryRun(step, action, func(text string) { logger.InfoContext(x.ctx, text) }); err != nil {
 			return err
@@ -84,7 +85,7 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 			return x.log(scaffoldercommon.EventBody{Message: "Skipping because " + action.ID + " does not support dry-run", StepID: step.ID, Status: scaffoldercommon.StepSkipped})
 		}
 	}
-	iterations, err := x.iterations(step, hasEach)
+	iterations, err := x.iterations(step, hasEach, &learned{short: short})
 	if err != nil {
 		return err
 	}
@@ -163,7 +164,7 @@ func (x *execution) visible(variables *template.Record) (*template.Record, error
 	return variables.With(environment, "environment", "secrets").With(secrets, "secrets"), nil
 }
 
-func (x *execution) iterations(step scaffoldercommon.TaskStep, hasEach bool) ([]iteration, error) {
+func (x *execution) iterations(step scaffoldercommon.TaskStep, hasEach bool, found *learned) ([]iteration, error) {
 	full, err := x.visible(x.variables)
 	if err != nil {
 		return nil, err
@@ -177,7 +178,7 @@ func (x *execution) iterations(step scaffoldercommon.TaskStep, hasEach bool) ([]
 	}
 	list := []iteration{{value: template.Undefined{}}}
 	if hasEach {
-		if list, err = x.each(step, full); err != nil {
+		if list, err = x.each(step, full, found); err != nil {
 			return nil, err
 		}
 	}
@@ -204,12 +205,12 @@ func (x *execution) iterations(step scaffoldercommon.TaskStep, hasEach bool) ([]
 		if it.inputShown, err = x.expander.Expand(x.ctx, "input", input, without); err != nil {
 			return nil, err
 		}
-		learn(&x.secrets, it.input, it.inputShown)
+		found.compare(it.input, it.inputShown)
 	}
-	return list, nil
+	return list, x.learn(step, found)
 }
 
-func (x *execution) each(step scaffoldercommon.TaskStep, full *template.Record) ([]iteration, error) {
+func (x *execution) each(step scaffoldercommon.TaskStep, full *template.Record, found *learned) ([]iteration, error) {
 	raw, err := template.ParseJSON(step.Each)
 	if err != nil {
 		return nil, fmt.Errorf("read the list of the step %s: %w", step.ID, err)
@@ -222,16 +223,22 @@ func (x *execution) each(step scaffoldercommon.TaskStep, full *template.Record) 
 	if err != nil {
 		return nil, err
 	}
-	learn(&x.secrets, values, shown)
+	found.compare(values, shown)
 	var list []iteration
 	switch v := values.(type) {
 	case template.Undefined:
 		return nil, apierr.Input(`Invalid value on action %s.each parameter, "%s" cannot be resolved to a value`, step.Action, template.Text(raw))
 	case *template.Array:
+		if err := checkIterations(step, v.Len()); err != nil {
+			return nil, err
+		}
 		for i, value := range v.All() {
 			list = append(list, iteration{key: strconv.Itoa(i), value: value})
 		}
 	case *template.Record:
+		if err := checkIterations(step, v.Len()); err != nil {
+			return nil, err
+		}
 		for key, value := range v.All() {
 			list = append(list, iteration{key: key, value: value})
 		}
