@@ -2,12 +2,12 @@ package actions
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net/url"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -141,7 +141,7 @@ func (f fetcher) plain() scaffoldernode.Action {
 		Examples: []scaffoldernode.ActionExample{example("Copy a folder beside the template", "steps:\n  - id: fetch\n    action: fetch:plain\n    input:\n      url: ./skeleton\n      targetPath: app\n")},
 	}, func(ctx context.Context, c *scaffoldernode.ActionContext, in plainInput) (nothing, error) {
 		c.Logger.Info("Fetching plain content from remote URL")
-		target, err := inside(c.Workspace, path.Join(".", in.TargetPath))
+		target, err := inside(c.Workspace, cmp.Or(in.TargetPath, "."))
 		if err != nil {
 			return nothing{}, err
 		}

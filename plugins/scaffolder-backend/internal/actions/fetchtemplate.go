@@ -2,6 +2,7 @@ package actions
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,7 +145,7 @@ func (f fetcher) renderTree(ctx context.Context, c *scaffoldernode.ActionContext
 	if err != nil {
 		return out, err
 	}
-	target, err := inside(c.Workspace, path.Join(".", in.TargetPath))
+	target, err := inside(c.Workspace, cmp.Or(in.TargetPath, "."))
 	if err != nil {
 		return out, err
 	}

@@ -1,9 +1,9 @@
 package actions
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -47,7 +47,7 @@ func (f fetcher) workspaceTemplate() scaffoldernode.Action {
 		if err != nil {
 			return out, err
 		}
-		target, err := inside(c.Workspace, path.Join(".", in.TargetPath))
+		target, err := inside(c.Workspace, cmp.Or(in.TargetPath, "."))
 		if err != nil {
 			return out, err
 		}
