@@ -2,8 +2,10 @@ package engine
 
 import (
 	"strings"
+	"unicode"
 
 	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/internal/redact"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
 )
@@ -58,39 +60,44 @@ func (t tokens) add(text string) {
 	}
 }
 
-// mask replaces the tokens where they are whole words.
+// mask replaces the tokens where they are whole words, and those that are no
+// words where they are the whole text or a value of JSON.
 func (t tokens) mask(text string) string {
-	for token := range t {
-		if !strings.Contains(text, token) {
-			continue
-		}
-		var out strings.Builder
-		rest, before := text, byte(' ')
-		for {
-			i := strings.Index(rest, token)
-			if i < 0 {
-				break
-			}
-			if i > 0 {
-				before = rest[i-1]
-			}
-			out.WriteString(rest[:i])
-			rest = rest[i+len(token):]
-			if isWord(before) || rest != "" && isWord(rest[0]) {
-				out.WriteString(token)
-			} else {
-				out.WriteString("***")
-			}
-			before = token[len(token)-1]
-		}
-		text = out.String() + rest
+	if len(t) == 0 {
+		return text
 	}
-	return text
+	if t[strings.TrimSpace(text)] {
+		return redact.Mask
+	}
+	for token := range t {
+		if strings.ContainsFunc(token, func(r rune) bool { return !isWord(r) }) {
+			inJSON := string(template.AppendJSON(nil, template.String(token)))
+			text = strings.NewReplacer(inJSON, `"`+redact.Mask+`"`, `": `+token, `": `+redact.Mask, `":`+token, `":`+redact.Mask).Replace(text)
+		}
+	}
+	var out strings.Builder
+	for text != "" {
+		end := strings.IndexFunc(text, func(r rune) bool { return !isWord(r) })
+		if end < 0 {
+			end = len(text)
+		}
+		word := text[:end]
+		if t[word] {
+			word = redact.Mask
+		}
+		out.WriteString(word)
+		text = text[end:]
+		next := strings.IndexFunc(text, isWord)
+		if next < 0 {
+			next = len(text)
+		}
+		out.WriteString(text[:next])
+		text = text[next:]
+	}
+	return out.String()
 }
 
-func isWord(b byte) bool {
-	return b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z'
-}
+func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // hideValue hides the secrets of the run in the texts of a value.
 func (x *execution) hideValue(v template.Value) template.Value {

@@ -287,7 +287,14 @@ func (x *execution) check(step scaffoldercommon.TaskStep, action *registry.Entry
 
 func (x *execution) act(step scaffoldercommon.TaskStep, action *registry.Entry, h *host, it *iteration, c *scaffoldernode.ActionContext) error {
 	input := json.RawMessage(template.AppendJSON(nil, it.input))
-	run := func(ctx context.Context) error { return action.Run(ctx, c, input) }
+	run := func(ctx context.Context) error {
+		defer func() {
+			if p := recover(); p != nil {
+				panic(x.redact(fmt.Sprint(p))) // the guard logs it
+			}
+		}()
+		return action.Run(ctx, c, input)
+	}
 	var err error
 	if x.Guard != nil {
 		err = x.Guard(x.work, "action "+action.ID+" of task "+x.run.ID, run)
