@@ -31,9 +31,9 @@ const (
 	pageSize = 100
 )
 
-// path joins segments, which it escapes: a project is its number, or its whole
+// urlPath joins segments, which it escapes: a project is its number, or its whole
 // path as one segment.
-func path(segments ...any) string {
+func urlPath(segments ...any) string {
 	var b strings.Builder
 	for _, s := range segments {
 		b.WriteByte('/')

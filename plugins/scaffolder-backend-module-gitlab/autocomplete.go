@@ -47,7 +47,7 @@ func (g *gitlab) complete(ctx context.Context, r scaffoldernode.AutocompleteRequ
 		if id == idText(me.ID) {
 			kind = "users"
 		}
-		projects, err := list[project](ctx, a, path(kind, id, "projects"), nil)
+		projects, err := list[project](ctx, a, urlPath(kind, id, "projects"), nil)
 		if err != nil {
 			return nil, err
 		}

@@ -28,7 +28,7 @@ type sharedGroup struct {
 // none.
 func (a *api) findGroup(ctx context.Context, id string) (*group, error) {
 	var found group
-	err := a.get(ctx, path("groups", id), nil, &found)
+	err := a.get(ctx, urlPath("groups", id), nil, &found)
 	if is(err, 404) {
 		return nil, nil
 	}
@@ -260,20 +260,20 @@ type members struct {
 }
 
 func (m members) addUser(ctx context.Context, id int64) error {
-	err := m.api.post(ctx, path("groups", m.group, "members"), map[string]any{"user_id": id, "access_level": m.level}, nil)
+	err := m.api.post(ctx, urlPath("groups", m.group, "members"), map[string]any{"user_id": id, "access_level": m.level}, nil)
 	if is(err, 409) {
-		return m.api.put(ctx, path("groups", m.group, "members", id), map[string]any{"access_level": m.level}, nil)
+		return m.api.put(ctx, urlPath("groups", m.group, "members", id), map[string]any{"access_level": m.level}, nil)
 	}
 	return err
 }
 
 func (m members) removeUser(ctx context.Context, id int64) error {
-	return m.gone(ctx, m.api.remove(ctx, path("groups", m.group, "members", id)))
+	return m.gone(ctx, m.api.remove(ctx, urlPath("groups", m.group, "members", id)))
 }
 
 func (m members) addGroup(ctx context.Context, id int64) error {
 	share := func() error {
-		return m.api.post(ctx, path("groups", m.group, "share"), map[string]any{"group_id": id, "group_access": m.level}, nil)
+		return m.api.post(ctx, urlPath("groups", m.group, "share"), map[string]any{"group_id": id, "group_access": m.level}, nil)
 	}
 	err := share()
 	if !is(err, 409) {
@@ -297,7 +297,7 @@ func (m members) addGroup(ctx context.Context, id int64) error {
 }
 
 func (m members) removeGroup(ctx context.Context, id int64) error {
-	return m.gone(ctx, m.api.remove(ctx, path("groups", m.group, "share", id)))
+	return m.gone(ctx, m.api.remove(ctx, urlPath("groups", m.group, "share", id)))
 }
 
 // gone takes it well that who is to lose access had none, if the group itself

@@ -1,15 +1,18 @@
 package scaffoldermodulegitlab
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/integration"
 	"github.com/flytower/flytower/integration/hostclient"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
+	"github.com/flytower/flytower/plugins/scaffolder-node/gitrepo"
 )
 
 // gitlab is what all actions share.
@@ -17,6 +20,9 @@ type gitlab struct {
 	settings settings
 	hosts    *integration.Hosts
 	client   *hostclient.Client
+	git      *gitrepo.Client
+	now      func() time.Time
+	sleep    func(context.Context, time.Duration) error
 }
 
 // target is the part of the input that says where, and as whom.

@@ -104,7 +104,7 @@ func (a *api) begun(ctx context.Context, known []int64, source string, to scaffo
 		return 0, err
 	}
 	for _, id := range unknown(newest, func(id int64) int64 { return id }, known) {
-		entities, err := list[migrated](ctx, a, path("bulk_imports", id, "entities"), nil)
+		entities, err := list[migrated](ctx, a, urlPath("bulk_imports", id, "entities"), nil)
 		if err != nil {
 			return 0, err
 		}

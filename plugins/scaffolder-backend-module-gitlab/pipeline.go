@@ -114,7 +114,7 @@ func (t *trigger) look(ctx context.Context) (pipelineState, error) {
 }
 
 func (t *trigger) tokens(ctx context.Context) ([]triggerToken, error) {
-	all, err := list[triggerToken](ctx, t.api, path("projects", t.project, "triggers"), nil)
+	all, err := list[triggerToken](ctx, t.api, urlPath("projects", t.project, "triggers"), nil)
 	var same []triggerToken
 	for _, token := range all {
 		if token.Description == t.in.TokenDescription {
@@ -126,7 +126,7 @@ func (t *trigger) tokens(ctx context.Context) ([]triggerToken, error) {
 
 // pipelines are the last ones of the branch that a token triggered.
 func (t *trigger) pipelines(ctx context.Context) (found []pipeline, err error) {
-	err = t.api.get(ctx, path("projects", t.project, "pipelines"), url.Values{
+	err = t.api.get(ctx, urlPath("projects", t.project, "pipelines"), url.Values{
 		"ref": {t.in.Branch}, "source": {"trigger"}, "order_by": {"id"}, "sort": {"desc"}, "per_page": {"100"},
 	}, &found)
 	return found, err
@@ -134,7 +134,7 @@ func (t *trigger) pipelines(ctx context.Context) (found []pipeline, err error) {
 
 func (t *trigger) run(ctx context.Context, c *scaffoldernode.ActionContext) (string, error) {
 	var token triggerToken
-	if err := t.api.post(ctx, path("projects", t.project, "triggers"), map[string]any{"description": t.in.TokenDescription}, &token); err != nil {
+	if err := t.api.post(ctx, urlPath("projects", t.project, "triggers"), map[string]any{"description": t.in.TokenDescription}, &token); err != nil {
 		return "", err
 	}
 	defer t.remove(ctx, c, token.ID)
@@ -143,7 +143,7 @@ func (t *trigger) run(ctx context.Context, c *scaffoldernode.ActionContext) (str
 		request["variables"] = t.in.Variables
 	}
 	var p pipeline
-	if err := t.api.post(ctx, path("projects", t.project, "trigger", "pipeline"), request, &p); err != nil {
+	if err := t.api.post(ctx, urlPath("projects", t.project, "trigger", "pipeline"), request, &p); err != nil {
 		return "", err
 	}
 	if p.ID == 0 {
@@ -169,7 +169,7 @@ func (t *trigger) remove(ctx context.Context, c *scaffoldernode.ActionContext, i
 	defer done()
 	var err error
 	for range removeTries {
-		if err = t.api.remove(last, path("projects", t.project, "triggers", id)); err == nil || is(err, 404) {
+		if err = t.api.remove(last, urlPath("projects", t.project, "triggers", id)); err == nil || is(err, 404) {
 			return
 		}
 	}

@@ -18,10 +18,10 @@ type issuance struct {
 	create   func(context.Context) (core.Token, error)
 }
 
-// issue creates a token once per step. Its value is told only in the answer
+// issueToken creates a token once per step. Its value is told only in the answer
 // that creates it, so what an earlier run left without having kept the value
 // is revoked.
-func issue(ctx context.Context, c *scaffoldernode.ActionContext, key string, o issuance) (core.Token, error) {
+func issueToken(ctx context.Context, c *scaffoldernode.ActionContext, key string, o issuance) (core.Token, error) {
 	self := func(id int64) int64 { return id }
 	known, again, err := before(ctx, c, key, o.existing)
 	if err != nil {
@@ -47,10 +47,10 @@ func issue(ctx context.Context, c *scaffoldernode.ActionContext, key string, o i
 type projectAccessTokenInput struct {
 	target
 	ProjectID   json.RawMessage `json:"projectId" description:"The number of the project, or its whole path"`
-	Name        string   `json:"name,omitempty" description:"The name of the token, tokenname by default"`
-	AccessLevel *int     `json:"accessLevel,omitempty" description:"What the token may do: 10 (guest), 20 (reporter), 30 (developer), 40 (maintainer, the default), 50 (owner)"`
-	Scopes      []string `json:"scopes,omitempty" description:"The scopes of the token, read_repository by default"`
-	ExpiresAt   string   `json:"expiresAt,omitempty" description:"The day on which it ends, YYYY-MM-DD; in 365 days by default"`
+	Name        string          `json:"name,omitempty" description:"The name of the token, tokenname by default"`
+	AccessLevel *int            `json:"accessLevel,omitempty" description:"What the token may do: 10 (guest), 20 (reporter), 30 (developer), 40 (maintainer, the default), 50 (owner)"`
+	Scopes      []string        `json:"scopes,omitempty" description:"The scopes of the token, read_repository by default"`
+	ExpiresAt   string          `json:"expiresAt,omitempty" description:"The day on which it ends, YYYY-MM-DD; in 365 days by default"`
 }
 
 type projectAccessTokenOutput struct {
@@ -88,13 +88,13 @@ func (g *gitlab) createProjectAccessToken() scaffoldernode.Action {
 		if scopes == nil {
 			scopes = []string{"read_repository"}
 		}
-		tokens := path("projects", ref(in.ProjectID), "access_tokens")
-		token, err := issue(ctx, c, key("project.access.token", a.base, ref(in.ProjectID), name, level, scopes, in.ExpiresAt), issuance{
+		tokens := urlPath("projects", ref(in.ProjectID), "access_tokens")
+		token, err := issueToken(ctx, c, key("project.access.token", a.base, ref(in.ProjectID), name, level, scopes, in.ExpiresAt), issuance{
 			existing: func(ctx context.Context) ([]int64, error) {
 				found, err := list[named](ctx, a, tokens, url.Values{"state": {"active"}})
 				return withName(found, name), err
 			},
-			revoke: func(ctx context.Context, id int64) error { return a.remove(ctx, tokens+path(id)) },
+			revoke: func(ctx context.Context, id int64) error { return a.remove(ctx, tokens+urlPath(id)) },
 			create: func(ctx context.Context) (core.Token, error) {
 				expires := in.ExpiresAt
 				if expires == "" {
@@ -117,9 +117,9 @@ func (g *gitlab) createProjectAccessToken() scaffoldernode.Action {
 type projectDeployTokenInput struct {
 	target
 	ProjectID json.RawMessage `json:"projectId" description:"The number of the project, or its whole path"`
-	Name      string   `json:"name" description:"The name of the token"`
-	Username  string   `json:"username,omitempty" description:"The name of the user of the token; GitLab makes one by default"`
-	Scopes    []string `json:"scopes" description:"The scopes of the token, such as read_registry; one at least"`
+	Name      string          `json:"name" description:"The name of the token"`
+	Username  string          `json:"username,omitempty" description:"The name of the user of the token; GitLab makes one by default"`
+	Scopes    []string        `json:"scopes" description:"The scopes of the token, such as read_registry; one at least"`
 }
 
 type projectDeployTokenOutput struct {
@@ -149,15 +149,15 @@ func (g *gitlab) createProjectDeployToken() scaffoldernode.Action {
 			return out, err
 		}
 		c.Logger.InfoContext(ctx, "Creating a token for the project "+ref(in.ProjectID))
-		tokens := path("projects", ref(in.ProjectID), "deploy_tokens")
+		tokens := urlPath("projects", ref(in.ProjectID), "deploy_tokens")
 		this := key("deploy.token", a.base, ref(in.ProjectID), in.Name, in.Username, in.Scopes)
 		username := ""
-		token, err := issue(ctx, c, this, issuance{
+		token, err := issueToken(ctx, c, this, issuance{
 			existing: func(ctx context.Context) ([]int64, error) {
 				found, err := list[named](ctx, a, tokens, url.Values{"active": {"true"}})
 				return withName(found, in.Name), err
 			},
-			revoke: func(ctx context.Context, id int64) error { return a.remove(ctx, tokens+path(id)) },
+			revoke: func(ctx context.Context, id int64) error { return a.remove(ctx, tokens+urlPath(id)) },
 			create: func(ctx context.Context) (core.Token, error) {
 				request := map[string]any{"name": in.Name, "scopes": in.Scopes}
 				if in.Username != "" {

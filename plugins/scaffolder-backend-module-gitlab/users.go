@@ -79,7 +79,7 @@ func (g *gitlab) userInfo() scaffoldernode.Action {
 		}
 		var u user
 		if in.UserID != nil {
-			err = a.get(ctx, path("users", *in.UserID), nil, &u)
+			err = a.get(ctx, urlPath("users", *in.UserID), nil, &u)
 		} else {
 			u, err = a.me(ctx)
 		}

@@ -26,7 +26,7 @@ type variable struct {
 // findVariable returns the variable of a key and a scope, nil if there is none.
 func (a *api) findVariable(ctx context.Context, project string, v variable) (*variable, error) {
 	var found variable
-	err := a.get(ctx, path("projects", project, "variables", v.Key), url.Values{"filter[environment_scope]": {v.EnvironmentScope}}, &found)
+	err := a.get(ctx, urlPath("projects", project, "variables", v.Key), url.Values{"filter[environment_scope]": {v.EnvironmentScope}}, &found)
 	if is(err, 404) {
 		return nil, nil
 	}
@@ -105,7 +105,7 @@ func (g *gitlab) createProjectVariable() scaffoldernode.Action {
 // createVariable creates a variable. One that has the same value already is
 // fine; any other one of the key is, too, and takes the value, if it is ours.
 func (a *api) createVariable(ctx context.Context, project string, v variable, ours bool) error {
-	err := a.post(ctx, path("projects", project, "variables"), v, nil)
+	err := a.post(ctx, urlPath("projects", project, "variables"), v, nil)
 	if !isTaken(err) {
 		return err
 	}
@@ -120,7 +120,7 @@ func (a *api) createVariable(ctx context.Context, project string, v variable, ou
 	}
 	change := v
 	change.MaskedAndHidden = false // cannot be changed, and stays
-	return a.put(ctx, path("projects", project, "variables", v.Key)+"?"+url.Values{"filter[environment_scope]": {v.EnvironmentScope}}.Encode(), change, nil)
+	return a.put(ctx, urlPath("projects", project, "variables", v.Key)+"?"+url.Values{"filter[environment_scope]": {v.EnvironmentScope}}.Encode(), change, nil)
 }
 
 // projectVariable is a variable in the input of publish:gitlab.
