@@ -139,6 +139,12 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("%s: GitLab answered %d %s: %s", r.request, r.Status, http.StatusText(r.Status), r.Message)
 }
 
+// isRefusal reports whether GitLab answered, and refused.
+func isRefusal(err error) bool {
+	var r *refusal
+	return errors.As(err, &r)
+}
+
 // is reports whether GitLab answered with one of the statuses.
 func is(err error, statuses ...int) bool {
 	var r *refusal

@@ -136,11 +136,10 @@ func (m *merging) targetBranch(ctx context.Context) (string, error) {
 func (m *merging) people(ctx context.Context, c *scaffoldernode.ActionContext) error {
 	find := func(name, without string) (int64, error) {
 		u, ok, err := m.api.userNamed(ctx, name)
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
 		if err == nil && !ok {
 			err = errors.New("there is no such user")
+		} else if err != nil && !isRefusal(err) {
+			return 0, err
 		}
 		if err != nil {
 			c.Logger.WarnContext(ctx, "Failed to find gitlab user id for "+name+": "+err.Error()+". Proceeding with MR creation without "+without+".")
@@ -196,8 +195,7 @@ func (m *merging) change(ctx context.Context, c *scaffoldernode.ActionContext, e
 	if m.in.CommitAction == "" || m.in.CommitAction == auto {
 		var err error
 		now, err = m.api.files(ctx, m.project, m.target, m.in.TargetPath)
-		var refused *refusal
-		if errors.As(err, &refused) {
+		if isRefusal(err) {
 			c.Logger.WarnContext(ctx, "Could not retrieve the list of files for "+m.project+" (branch: "+m.target+") : "+err.Error())
 		} else if err != nil {
 			return err
@@ -303,17 +301,18 @@ const (
 	checkTries = 60
 )
 
-// askApprovers asks those for a review whom approval rules name. That it fails
-// is no reason to fail.
+// errApprovals is that GitLab does not get to know who may approve.
+var errApprovals = errors.New("GitLab takes too long to find out about approvals")
+
+// askApprovers asks those for a review whom approval rules name. That GitLab
+// does not want to is no reason to fail.
 func (m *merging) askApprovers(ctx context.Context, c *scaffoldernode.ActionContext, request mergeRequest) error {
 	err := m.tryApprovers(ctx, request)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil {
+	if isRefusal(err) || errors.Is(err, errApprovals) {
 		c.Logger.WarnContext(ctx, "Failed to assign reviewers from approval rules: "+err.Error()+".")
+		return nil
 	}
-	return nil
+	return err
 }
 
 func (m *merging) tryApprovers(ctx context.Context, request mergeRequest) error {
@@ -327,7 +326,7 @@ func (m *merging) tryApprovers(ctx context.Context, request mergeRequest) error 
 			break
 		}
 		if try >= checkTries {
-			return errors.New("GitLab takes too long to find out about approvals")
+			return errApprovals
 		}
 		if err := m.sleep(ctx, checkPause); err != nil {
 			return err

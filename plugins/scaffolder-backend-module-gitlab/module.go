@@ -26,7 +26,7 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 		autocomplete = scaffoldernode.Autocomplete.From(env)
 	)
 	return func(context.Context) error {
-		g, err := open(config())
+		g, err := open(config(), options{})
 		if err != nil {
 			return err
 		}
@@ -41,8 +41,16 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 	}
 }
 
+// options replace the clock in tests.
+type options struct {
+	http  hostclient.Options
+	git   gitrepo.Options
+	now   func() time.Time
+	sleep func(context.Context, time.Duration) error
+}
+
 // open reads the configuration and makes the clients.
-func open(config core.Config) (*gitlab, error) {
+func open(config core.Config, o options) (*gitlab, error) {
 	settings, err := readSettings(config)
 	if err != nil {
 		return nil, err
@@ -52,12 +60,15 @@ func open(config core.Config) (*gitlab, error) {
 		return nil, err
 	}
 	transport := egress.New(egress.Options{Trusted: hosts.Trusts}).Transport()
-	return &gitlab{
-		settings: settings, hosts: hosts,
-		client: hostclient.New(hostclient.Options{Transport: transport}),
-		git:    gitrepo.NewClient(gitrepo.Options{Transport: transport}),
-		now:    time.Now, sleep: sleep,
-	}, nil
+	o.http.Transport, o.git.Transport = transport, transport
+	g := &gitlab{settings: settings, hosts: hosts, client: hostclient.New(o.http), git: gitrepo.NewClient(o.git), now: o.now, sleep: o.sleep}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	if g.sleep == nil {
+		g.sleep = sleep
+	}
+	return g, nil
 }
 
 func (g *gitlab) close() {

@@ -278,13 +278,11 @@ func (g *gitlab) addOwners(ctx context.Context, c *scaffoldernode.ActionContext,
 	if err == nil {
 		err = admin.addOwner(ctx, id, owner.ID)
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil {
+	if isRefusal(err) {
 		c.Logger.WarnContext(ctx, "Failed to add user '"+in.OwnerUsername+"' as owner: "+err.Error()+". Proceeding without owner assignment.")
+		return nil
 	}
-	return nil
+	return err
 }
 
 const ownerLevel = 50

@@ -2,7 +2,6 @@ package scaffoldermodulegitlab
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"strings"
 
@@ -126,8 +125,7 @@ func (p *pushing) push(ctx context.Context, c *scaffoldernode.ActionContext, was
 	if (p.in.CommitAction == "" || p.in.CommitAction == auto) && base != "" {
 		var err error
 		now, err = p.api.files(ctx, p.project, base, p.in.TargetPath)
-		var refused *refusal
-		if errors.As(err, &refused) {
+		if isRefusal(err) {
 			c.Logger.WarnContext(ctx, "Could not retrieve the list of files for "+p.project+" (branch: "+base+") : "+err.Error())
 		} else if err != nil {
 			return "", err
