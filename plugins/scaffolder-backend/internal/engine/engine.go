@@ -179,7 +179,7 @@ func (e *Engine) execute(ctx, work context.Context, claim *tasks.Claim, journal 
 		}
 	}
 	run := &Run{
-		ID: claim.ID, Spec: spec, Secrets: secrets.Secrets, Journal: journal, State: state{e.Store, claim}, Resume: e.Recover,
+		ID: claim.ID, Spec: spec, Secrets: secrets.Secrets, Journal: journal, State: state{e.Store, claim, e.Box}, Resume: e.Recover,
 		Initiator: func(ctx context.Context) (core.Credentials, error) {
 			if secrets.Token == "" {
 				return core.NoCredentials(), nil
@@ -236,13 +236,22 @@ func (e *Engine) keep(ctx context.Context, over <-chan struct{}, claim *tasks.Cl
 type state struct {
 	store *tasks.Store
 	claim *tasks.Claim
+	box   *sealed.Box
 }
 
 func (s state) Load(ctx context.Context, kind string) (map[string]json.RawMessage, error) {
-	return s.store.State(ctx, s.claim, kind)
+	values, err := s.store.State(ctx, s.claim, kind)
+	if err != nil {
+		return nil, err
+	}
+	return values, openState(s.box, s.claim.ID, kind, values)
 }
 
 func (s state) Keep(ctx context.Context, kind, key string, value json.RawMessage) error {
+	value, err := sealState(s.box, s.claim.ID, kind, value)
+	if err != nil {
+		return err
+	}
 	return s.store.Keep(ctx, s.claim, kind, key, value)
 }
 

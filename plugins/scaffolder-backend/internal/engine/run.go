@@ -72,6 +72,7 @@ type execution struct {
 	ctx, work context.Context
 	workspace *os.Root
 	secrets   redact.Redactor
+	created   []string // secrets that actions created
 	expander  template.Expander
 	decide    Decide
 	variables *template.Record // without secrets
@@ -174,7 +175,7 @@ func (x *execution) steps() (*template.Record, error) {
 	done := map[string]json.RawMessage{}
 	if x.run.Resume && x.run.State != nil {
 		var err error
-		if done, err = x.run.State.Load(x.ctx, stepState); err != nil {
+		if done, err = x.finishedSteps(); err != nil {
 			return nil, err
 		}
 		if len(done) > 0 {

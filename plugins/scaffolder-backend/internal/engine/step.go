@@ -122,10 +122,8 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	}
 	output := host.result()
 	x.variables = x.variables.With(output, "steps", step.ID, "output")
-	if x.run.State != nil {
-		if err := x.run.State.Keep(x.ctx, stepState, step.ID, template.AppendJSON(nil, output)); err != nil {
-			return err
-		}
+	if err := x.keepStep(step.ID, output); err != nil {
+		return err
 	}
 	return x.log(scaffoldercommon.EventBody{Message: "Finished step " + step.Name, StepID: step.ID, Status: scaffoldercommon.StepCompleted})
 }
@@ -319,6 +317,8 @@ type host struct {
 	outputs     *template.Record
 	checkpoints map[string]json.RawMessage
 	temporary   []*os.Root
+
+	secretCheckpoints map[string]json.RawMessage
 }
 
 func (h *host) context(logger *slog.Logger, it *iteration) *scaffoldernode.ActionContext {
