@@ -130,6 +130,29 @@ func (s *Server) Create(name string) string {
 	return s.URL + "/" + name + ".git"
 }
 
+// Clone makes a repository with all that another one has.
+func (s *Server) Clone(from, to string) {
+	s.t.Helper()
+	s.Create(to)
+	s.Git(to, "fetch", "--quiet", s.path(from), "refs/heads/*:refs/heads/*")
+}
+
+// Tree stores a tree: a base, which may be empty, with the entries of a listing
+// as "git update-index --index-info" reads it.
+func (s *Server) Tree(name, base, listing string) (string, error) {
+	index := filepath.Join(s.t.TempDir(), "index")
+	environment := "GIT_INDEX_FILE=" + index
+	if base != "" {
+		if _, err := s.run(name, "", environment, "read-tree", base); err != nil {
+			return "", err
+		}
+	}
+	if _, err := s.run(name, listing, environment, "update-index", "--index-info"); err != nil {
+		return "", err
+	}
+	return s.run(name, "", environment, "write-tree")
+}
+
 // Remove deletes a repository.
 func (s *Server) Remove(name string) {
 	if err := os.RemoveAll(s.path(name)); err != nil {
@@ -158,9 +181,13 @@ func (s *Server) Git(name string, args ...string) string {
 
 // TryGit runs git with an input.
 func (s *Server) TryGit(name, stdin string, args ...string) (string, error) {
+	return s.run(name, stdin, "LC_ALL=C", args...)
+}
+
+func (s *Server) run(name, stdin, variable string, args ...string) (string, error) {
 	command := exec.Command("git", args...)
 	command.Dir = s.path(name)
-	command.Env = append(environment(), "GIT_AUTHOR_NAME=Fake", "GIT_AUTHOR_EMAIL=fake@example.com", "GIT_COMMITTER_NAME=Fake", "GIT_COMMITTER_EMAIL=fake@example.com")
+	command.Env = append(environment(), "GIT_AUTHOR_NAME=Fake", "GIT_AUTHOR_EMAIL=fake@example.com", "GIT_COMMITTER_NAME=Fake", "GIT_COMMITTER_EMAIL=fake@example.com", variable)
 	command.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
