@@ -64,14 +64,10 @@ func (s *Server) gitData(mux *http.ServeMux) {
 		if body, status, bad := x.missing("Commit", "message", "tree"); bad {
 			return body, status
 		}
-		args := []string{"commit-tree", x.text("tree"), "-m", x.text("message")}
-		for _, parent := range x.texts("parents") {
-			args = append(args, "-p", parent)
-		}
-		if author, ok := x.body["author"].(map[string]any); ok {
-			args = append([]string{"-c", fmt.Sprintf("author.name=%v", author["name"]), "-c", fmt.Sprintf("author.email=%v", author["email"])}, args...)
-		}
-		return x.stored(x.git().TryGit(x.slug(), "", args...))
+		author, _ := x.body["author"].(map[string]any)
+		name, _ := author["name"].(string)
+		email, _ := author["email"].(string)
+		return x.stored(x.git().Commit(x.slug(), x.text("tree"), x.text("message"), x.texts("parents"), name, email))
 	})
 	s.route(mux, "GET "+base+"/git/ref/heads/{branch...}", func(x *exchange) (any, int) {
 		head := x.git().Head(x.slug(), x.value("branch"))

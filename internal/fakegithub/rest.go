@@ -49,6 +49,7 @@ func (s *Server) read(resource string, answer func(w http.ResponseWriter, r *htt
 		}
 		if !s.knows(r) {
 			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(Unauthorized.Body))
 			return
 		}
 		exhausted := s.spend(w.Header(), resource)

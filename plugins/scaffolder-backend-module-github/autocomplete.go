@@ -9,9 +9,9 @@ import (
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 )
 
-// complete lists what the user of the token sees: repositoriesWithOwner,
+// Complete lists what the user of the token sees: repositoriesWithOwner,
 // owners, or the branches of a repository.
-func (p Parts) complete(ctx context.Context, request scaffoldernode.AutocompleteRequest) ([]scaffoldernode.Completion, error) {
+func (p Parts) Complete(ctx context.Context, request scaffoldernode.AutocompleteRequest) ([]scaffoldernode.Completion, error) {
 	host := or(request.Context["host"], "github.com")
 	api, err := p.GitHub.Host(host)
 	if err != nil {

@@ -56,7 +56,7 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 		if err := actions().AddActions(p.Actions()...); err != nil {
 			return err
 		}
-		return autocomplete().AddAutocompleteProvider("github", p.complete)
+		return autocomplete().AddAutocompleteProvider("github", p.Complete)
 	}
 }
 

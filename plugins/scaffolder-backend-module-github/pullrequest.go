@@ -219,6 +219,9 @@ func (p Parts) open(ctx context.Context, r *repository, in pullInput, made propo
 	case err != nil:
 		return pull{}, err
 	case ok && existing.Head.SHA == made.Commit:
+		if in.Update {
+			return r.updatePull(ctx, in, existing)
+		}
 		return existing, nil
 	case ok && !in.Update:
 		return pull{}, apierr.Conflict("Pull request already exists: %s. Set update=true to enable updating", existing.HTMLURL)
@@ -227,10 +230,7 @@ func (p Parts) open(ctx context.Context, r *repository, in pullInput, made propo
 		return pull{}, err
 	}
 	if ok {
-		body := map[string]any{"title": in.Title, "body": in.Description}
-		var updated pull
-		err := r.send(ctx, githubapi.Call{Method: http.MethodPatch, Path: r.path("pulls", fmt.Sprint(existing.Number)), Body: body, Repeatable: true}, &updated)
-		return updated, err
+		return r.updatePull(ctx, in, existing)
 	}
 	return ensureFrom(ctx, p, false, func(ctx context.Context) (pull, bool, error) { return r.findPull(ctx, in.BranchName, made) },
 		func(ctx context.Context) (opened pull, err error) {
@@ -239,6 +239,12 @@ func (p Parts) open(ctx context.Context, r *repository, in pullInput, made propo
 			}, &opened, "pulls")
 			return opened, err
 		})
+}
+
+func (r *repository) updatePull(ctx context.Context, in pullInput, existing pull) (updated pull, err error) {
+	body := map[string]any{"title": in.Title, "body": in.Description}
+	err = r.send(ctx, githubapi.Call{Method: http.MethodPatch, Path: r.path("pulls", fmt.Sprint(existing.Number)), Body: body, Repeatable: true}, &updated)
+	return updated, err
 }
 
 func (r *repository) head(branch string, made proposal) string { return made.Owner + ":" + branch }
