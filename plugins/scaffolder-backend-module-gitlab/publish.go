@@ -16,6 +16,7 @@ import (
 
 type publishInput struct {
 	target
+	AllowedHosts     []string          `json:"allowedHosts,omitempty" description:"Accepted for templates that give it, and without effect: the form chooses the host"`
 	RepoVisibility   string            `json:"repoVisibility,omitempty" enum:"private,public,internal" description:"Who sees the project; private by default. settings.visibility goes first"`
 	DefaultBranch    string            `json:"defaultBranch,omitempty" description:"The branch that is pushed; master by default"`
 	GitCommitMessage string            `json:"gitCommitMessage,omitempty" description:"The message of the commit; by default scaffolder.defaultCommitMessage, or else initial commit"`

@@ -55,7 +55,7 @@ spec:
     - id: clean
       if: ${{ parameters.kind === 'function' }}
       action: fs:delete
-      input: {files: ['docs/**/*.md']}
+      input: {files: ['docs/**/*.tmp']}
     - id: move
       action: fs:rename
       input: {files: [{from: docs/old.md, to: docs/new.md}]}

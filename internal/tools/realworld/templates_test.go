@@ -7,10 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +24,8 @@ import (
 	"github.com/flytower/flytower/internal/yaml12"
 	"github.com/flytower/flytower/plugins/catalog-common/kinds"
 	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
+	scaffoldermodulegithub "github.com/flytower/flytower/plugins/scaffolder-backend-module-github"
+	scaffoldermodulegitlab "github.com/flytower/flytower/plugins/scaffolder-backend-module-gitlab"
 	scaffoldermoduleutils "github.com/flytower/flytower/plugins/scaffolder-backend-module-utils"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
 	"github.com/flytower/flytower/plugins/scaffolder-node/yamlvalue"
@@ -34,7 +38,7 @@ import (
 var templatesDir = flag.String("templates", "", "`folder` with real templates; the default is some of the same shapes")
 
 // modules are those whose actions templates may use, beside the built-in ones.
-var modules = []backend.Feature{scaffoldermoduleutils.Module}
+var modules = []backend.Feature{scaffoldermodulegithub.Module, scaffoldermodulegitlab.Module, scaffoldermoduleutils.Module}
 
 // TestTemplates reads templates, asks for their forms, and runs those that use
 // only actions that are there to the end, in dry runs with values that their
@@ -49,17 +53,21 @@ func TestTemplates(t *testing.T) {
 	for _, tmpl := range templates {
 		entities[tmpl.name] = template.AppendJSON(nil, tmpl.entity)
 	}
-	s := backendtest.Start(t, append(modules, scaffolderbackend.Plugin, catalogOf(entities), sources(templates, files), backendtest.Silent(),
+	s := backendtest.Start(t, append(modules, scaffolderbackend.Plugin, catalogOf(entities), sources(templates, files),
 		backendtest.Config(map[string]any{
 			"backend":      map[string]any{"workingDirectory": t.TempDir()},
+			"scaffolder":   map[string]any{"defaultEnvironment": map[string]any{"parameters": environment(entities)}},
 			"integrations": map[string]any{"gitea": []any{map[string]any{"host": "gitea.example"}}},
 		}))...)
 	c := s.Client(t)
-	var registered []struct{ ID string }
+	var registered []struct {
+		ID     string
+		Schema struct{ Input json.RawMessage }
+	}
 	c.Get("/api/scaffolder/v2/actions").Expect(http.StatusOK).JSON(&registered)
-	known := map[string]bool{}
+	known := map[string]string{}
 	for _, a := range registered {
-		known[a.ID] = true
+		known[a.ID] = string(a.Schema.Input)
 	}
 	counts := map[string]int{}
 	for _, tmpl := range templates {
@@ -73,12 +81,28 @@ func TestTemplates(t *testing.T) {
 		if !r.form || r.err != nil {
 			t.Errorf("%s: %v", tmpl.file, r.err)
 		}
+		if len(r.unknown) > 0 {
+			t.Logf("          inputs that the actions do not have: %s", strings.Join(r.unknown, ", "))
+		}
 	}
 	t.Logf("%d templates, %d forms, %d run to the end, %d use other actions, %d fail",
 		counts["templates"], counts["forms"], counts["completed"], counts["excluded"], counts["failed"])
 	if counts["completed"] == 0 {
 		t.Error("no template runs")
 	}
+}
+
+var parameter = regexp.MustCompile(`environment\.parameters\.(\w+)`)
+
+// environment has the parameters that templates expect of the operator.
+func environment(entities map[string]json.RawMessage) map[string]any {
+	found := map[string]any{"none": "none"}
+	for _, text := range entities {
+		for _, match := range parameter.FindAllSubmatch(text, -1) {
+			found[string(match[1])] = "acme"
+		}
+	}
+	return found
 }
 
 // real is a template with where it was found.
@@ -130,7 +154,15 @@ type result struct {
 	pages, steps int
 	excluded     bool
 	detail       string
+	unknown      []string // inputs that actions do not have
 	err          error
+}
+
+func entries(r *template.Record) iter.Seq2[string, template.Value] {
+	if r == nil {
+		r = template.NewRecord()
+	}
+	return r.All()
 }
 
 func (r result) verdict() string {
@@ -143,7 +175,7 @@ func (r result) verdict() string {
 	return "completed"
 }
 
-func (tmpl real) try(c backendtest.Client, known map[string]bool) (r result) {
+func (tmpl real) try(c backendtest.Client, known map[string]string) (r result) {
 	var form struct {
 		Steps []struct{ Schema json.RawMessage }
 	}
@@ -158,8 +190,17 @@ func (tmpl real) try(c backendtest.Client, known map[string]bool) (r result) {
 	var others []string
 	for _, step := range steps.All() {
 		r.steps++
-		if action := template.Text(template.Member(step, "action")); !known[action] && !slices.Contains(others, action) {
+		action := template.Text(template.Member(step, "action"))
+		schema, ok := known[action]
+		if !ok && !slices.Contains(others, action) {
 			others = append(others, action)
+		}
+		// Dry runs look at the inputs of only some actions.
+		input, _ := template.Member(step, "input").(*template.Record)
+		for key := range entries(input) {
+			if ok && !strings.Contains(schema, `"`+key+`":`) {
+				r.unknown = append(r.unknown, action+"."+key)
+			}
 		}
 	}
 	if len(others) > 0 {
@@ -218,7 +259,7 @@ func (tmpl real) remote() template.Value {
 			changed := v
 			action := template.Text(template.Member(v, "action"))
 			target, ok := template.Member(template.Member(v, "input"), "url").(template.String)
-			if ok && strings.HasPrefix(action, "fetch:") && !strings.Contains(string(target), "://") && !strings.HasPrefix(string(target), "${{") {
+			if ok && strings.HasPrefix(action, "fetch:") && !strings.Contains(string(target), "://") {
 				whole := "https://github.com/" + tmpl.repo + "/tree/main/" + path.Join(path.Dir(tmpl.path), string(target))
 				changed = v.With(template.String(whole), "input", "url")
 			}
