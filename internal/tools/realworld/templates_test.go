@@ -53,7 +53,7 @@ func TestTemplates(t *testing.T) {
 	for _, tmpl := range templates {
 		entities[tmpl.name] = template.AppendJSON(nil, tmpl.entity)
 	}
-	s := backendtest.Start(t, append(modules, scaffolderbackend.Plugin, catalogOf(entities), sources(templates, files),
+	s := backendtest.Start(t, append(modules, scaffolderbackend.Plugin, catalogOf(entities), sources(templates, files), backendtest.Silent(),
 		backendtest.Config(map[string]any{
 			"backend":      map[string]any{"workingDirectory": t.TempDir()},
 			"scaffolder":   map[string]any{"defaultEnvironment": map[string]any{"parameters": environment(entities)}},

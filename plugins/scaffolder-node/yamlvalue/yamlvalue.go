@@ -90,7 +90,7 @@ type Options struct {
 	Indent int
 	// LineWidth is where long texts are folded, in characters; 0 does not fold.
 	LineWidth int
-	// FlushLists does not indent lists that are values of keys.
+	// FlushLists indents lists that are values of keys by two spaces less.
 	FlushLists bool
 }
 
