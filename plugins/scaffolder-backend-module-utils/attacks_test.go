@@ -105,7 +105,7 @@ func TestTasksThatAttack(t *testing.T) {
 		step("bad-zip", "roadiehq:utils:zip", map[string]any{"path": ".", "outputPath": "out/x.zip"}),
 		step("bad-above", "roadiehq:utils:zip", map[string]any{"path": "../..", "outputPath": "x.zip"}),
 		step("replace", "roadiehq:utils:fs:replace", map[string]any{"files": []any{map[string]any{"file": "out/**", "find": "kept", "replaceWith": "evil"}}}),
-		step("zip", "roadiehq:utils:zip", map[string]any{"path": "out", "outputPath": "x.zip"}),
+		step("bad-link-zip", "roadiehq:utils:zip", map[string]any{"path": "out", "outputPath": "x.zip"}),
 		step("bad-bomb", "roadiehq:utils:fs:parse", map[string]any{"path": "bomb.yaml", "parser": "yaml"}),
 		step("bad-bombs", "roadiehq:utils:fs:parse", map[string]any{"path": "bomb.yaml", "parser": "multiyaml"}),
 		step("bad-merged", "roadiehq:utils:merge", map[string]any{"path": "bomb.yaml", "content": content}),
@@ -138,7 +138,7 @@ func TestTasksThatAttack(t *testing.T) {
 		}
 	}
 	if t.Failed() {
-		t.Logf("%.20000s", told) // to see why
+		t.Logf("%.20000s", told)
 	}
 	left, err := os.ReadDir(outside)
 	if err != nil || len(left) != 1 || hits.Load() > 0 {
