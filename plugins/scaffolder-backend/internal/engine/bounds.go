@@ -19,7 +19,7 @@ const (
 	// becomes, in bytes.
 	maxExpanded = 32 << 20
 	// maxLog bounds what the actions of a run log, in bytes.
-	maxLog = 64 << 20
+	maxLog = 16 << 20
 	// maxLearned bounds the texts of a run that exist only because of secrets,
 	// in bytes: looking for them in the log takes memory.
 	maxLearned = 256 << 10
