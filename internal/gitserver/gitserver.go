@@ -121,13 +121,58 @@ func (s *Server) Exists(name string) bool {
 // Create makes an empty repository, whose HEAD is main, and returns its URL.
 func (s *Server) Create(name string) string {
 	s.t.Helper()
-	if err := os.MkdirAll(s.path(name), 0o755); err != nil {
-		s.t.Error(err)
+	at := s.path(name)
+	// what "git init --bare" makes, without a process
+	for _, folder := range []string{"hooks", "objects/info", "objects/pack", "refs/heads", "refs/tags"} {
+		if err := os.MkdirAll(filepath.Join(at, folder), 0o755); err != nil {
+			s.t.Error(err)
+		}
 	}
-	s.Git(name, "init", "--quiet", "--bare", "--initial-branch=main", ".")
-	s.Git(name, "config", "http.receivepack", "true")
-	s.Git(name, "config", "receive.autogc", "false") // nothing runs on when the test ends
+	for file, content := range map[string]string{
+		"HEAD": "ref: refs/heads/main\n",
+		// nothing runs on in the background when the test ends
+		"config": "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[http]\n\treceivepack = true\n[receive]\n\tautogc = false\n[gc]\n\tauto = 0\n",
+	} {
+		if err := os.WriteFile(filepath.Join(at, file), []byte(content), 0o644); err != nil {
+			s.t.Error(err)
+		}
+	}
 	return s.URL + "/" + name + ".git"
+}
+
+// Clone makes a repository with all that another one has.
+func (s *Server) Clone(from, to string) {
+	s.t.Helper()
+	s.Create(to)
+	s.Git(to, "fetch", "--quiet", s.path(from), "refs/heads/*:refs/heads/*")
+}
+
+// Tree stores a tree: a base, which may be empty, with the entries of a listing
+// as "git update-index --index-info" reads it.
+func (s *Server) Tree(name, base, listing string) (string, error) {
+	index := filepath.Join(s.t.TempDir(), "index")
+	environment := []string{"GIT_INDEX_FILE=" + index}
+	if base != "" {
+		if _, err := s.run(name, "", environment, "read-tree", base); err != nil {
+			return "", err
+		}
+	}
+	if _, err := s.run(name, listing, environment, "update-index", "--index-info"); err != nil {
+		return "", err
+	}
+	return s.run(name, "", environment, "write-tree")
+}
+
+// Commit stores a commit with an author, who is the server's where empty.
+func (s *Server) Commit(name, tree, message string, parents []string, author, email string) (string, error) {
+	args := []string{"commit-tree", tree, "-m", message}
+	for _, parent := range parents {
+		args = append(args, "-p", parent)
+	}
+	if author == "" {
+		return s.TryGit(name, "", args...)
+	}
+	return s.run(name, "", []string{"GIT_AUTHOR_NAME=" + author, "GIT_AUTHOR_EMAIL=" + email}, args...)
 }
 
 // Remove deletes a repository.
@@ -158,9 +203,13 @@ func (s *Server) Git(name string, args ...string) string {
 
 // TryGit runs git with an input.
 func (s *Server) TryGit(name, stdin string, args ...string) (string, error) {
+	return s.run(name, stdin, nil, args...)
+}
+
+func (s *Server) run(name, stdin string, variables []string, args ...string) (string, error) {
 	command := exec.Command("git", args...)
 	command.Dir = s.path(name)
-	command.Env = append(environment(), "GIT_AUTHOR_NAME=Fake", "GIT_AUTHOR_EMAIL=fake@example.com", "GIT_COMMITTER_NAME=Fake", "GIT_COMMITTER_EMAIL=fake@example.com")
+	command.Env = append(append(environment(), "GIT_AUTHOR_NAME=Fake", "GIT_AUTHOR_EMAIL=fake@example.com", "GIT_COMMITTER_NAME=Fake", "GIT_COMMITTER_EMAIL=fake@example.com"), variables...)
 	command.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
