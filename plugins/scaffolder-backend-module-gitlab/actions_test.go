@@ -1,13 +1,16 @@
 package scaffoldermodulegitlab
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
+	"github.com/flytower/flytower/core/jsonschema"
 	"github.com/flytower/flytower/internal/fakegitlab"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/actiontest"
@@ -349,12 +352,74 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// TestExamples runs the input of each example through the schema.
-func TestExamplesAndTexts(t *testing.T) {
+// TestExamples checks the inputs of the examples against the schemas.
+func TestExamples(t *testing.T) {
 	t.Parallel()
 	for _, a := range begin(t, "").g.actions() {
-		if a.Description == "" || len(a.Examples) == 0 || !strings.HasPrefix(a.Examples[0].Example, "steps:\n  - id:") || !strings.Contains(a.Examples[0].Example, "action: "+a.ID+"\n") {
-			t.Errorf("%s has the example\n%s", a.ID, a.Examples[0].Example)
+		schema, err := jsonschema.Compile(a.Input)
+		if err != nil {
+			t.Fatalf("%s: %v", a.ID, err)
+		}
+		if a.Description == "" || len(a.Examples) == 0 {
+			t.Errorf("%s has no description, or no example", a.ID)
+		}
+		for _, example := range a.Examples {
+			var parsed struct {
+				Steps []struct {
+					ID, Name, Action string
+					Input            map[string]any
+				}
+			}
+			if err := yaml.Unmarshal([]byte(example.Example), &parsed); err != nil || len(parsed.Steps) != 1 {
+				t.Errorf("%s: %v\n%s", a.ID, err, example.Example)
+				continue
+			}
+			step := parsed.Steps[0]
+			input, err := json.Marshal(step.Input)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := schema.Check(input); err != nil || step.Action != a.ID || step.ID == "" || step.Name == "" {
+				t.Errorf("the example of %s: %v\n%s", a.ID, err, example.Example)
+			}
+		}
+	}
+}
+
+// TestSchemas has the inputs that templates were written for.
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	w := begin(t, "")
+	for _, tt := range []struct {
+		id, input string
+		ok        bool
+	}{
+		{"publish:gitlab", `{"repoUrl":"x","sourcePath":true}`, true},
+		{"publish:gitlab", `{"repoUrl":"x","sourcePath":7}`, false},
+		{"publish:gitlab", `{"repoUrl":"x","settings":{"merge_method":"octopus"}}`, false},
+		{"publish:gitlab", `{"repoUrl":"x","projectVariables":[{"key":"k"}]}`, false},
+		{"publish:gitlab:merge-request", `{"repoUrl":"x","title":"t","branchName":"b","labels":["a"]}`, true},
+		{"publish:gitlab:merge-request", `{"repoUrl":"x","title":"t","branchName":"b","labels":"a,b"}`, true},
+		{"publish:gitlab:merge-request", `{"repoUrl":"x","title":"t","branchName":"b","labels":{}}`, false},
+		{"publish:gitlab:merge-request", `{"repoUrl":"x","title":"t"}`, false},
+		{"gitlab:group:ensureExists", `{"repoUrl":"x","path":[]}`, false},
+		{"gitlab:group:ensureExists", `{"repoUrl":"x","path":["a/b",{"name":"n","slug":"s"}]}`, true},
+		{"gitlab:group:access", `{"repoUrl":"x","path":"a","userIds":[1],"accessLevel":"guest"}`, true},
+		{"gitlab:group:access", `{"repoUrl":"x","path":1,"userIds":["1"]}`, false},
+		{"gitlab:issues:create", `{"repoUrl":"x","title":"t","projectId":""}`, false},
+		{"gitlab:issues:create", `{"repoUrl":"x","title":"t","weight":-1}`, false},
+		{"gitlab:issues:create", `{"repoUrl":"x","title":"t","dueDate":"2030-01-01"}`, false},
+		{"gitlab:issue:edit", `{"repoUrl":"x","projectId":1,"issueIid":1,"dueDate":"2030-01-01"}`, true},
+		{"gitlab:issue:edit", `{"repoUrl":"x","projectId":1,"issueIid":1,"weight":11}`, false},
+		{"gitlab:projectVariable:create", `{"repoUrl":"x","projectId":"a/b","key":"A-B","value":"v","variableType":"file"}`, false},
+		{"gitlab:pipeline:trigger", `{"repoUrl":"x","projectId":1,"tokenDescription":"d","branch":"b","variables":{"a":1}}`, false},
+	} {
+		schema, err := jsonschema.Compile(w.action(tt.id).Input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := schema.Check([]byte(tt.input)); (err == nil) != tt.ok {
+			t.Errorf("%s %s: %v", tt.id, tt.input, err)
 		}
 	}
 }
