@@ -44,7 +44,7 @@ func TestATaskWhoseRunDiedGoesOn(t *testing.T) {
 		}
 		must(t, store.Log(t.Context(), dead, []scaffoldercommon.EventBody{{Message: "said before the end"}}))
 		must(t, store.Keep(t.Context(), dead, tasks.StepState, "one", json.RawMessage(`{"id":71}`)))
-		must(t, store.Keep(t.Context(), dead, tasks.CheckpointState, "two.thing", json.RawMessage(`72`)))
+		must(t, store.Keep(t.Context(), dead, tasks.CheckpointState, `["two","thing"]`, json.RawMessage(`72`)))
 
 		recovering := backendtest.Config(map[string]any{"scaffolder": map[string]any{"taskRecovery": map[string]any{"enabled": true, "staleTimeout": "1s"}}})
 		second := open(t, database, spec, withActions(action), recovering)
