@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,10 +34,12 @@ type counter struct {
 	made    map[string]int // by their keys
 	looked  map[string]int
 	waiting map[string]bool // tasks with a step that waits for its end
+
+	gate chan struct{} // steps that talk begin when it is closed
 }
 
 func newCounter(t *testing.T, pause time.Duration) *counter {
-	c := &counter{pause: pause, made: map[string]int{}, looked: map[string]int{}, waiting: map[string]bool{}}
+	c := &counter{pause: pause, made: map[string]int{}, looked: map[string]int{}, waiting: map[string]bool{}, gate: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /things", func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
@@ -58,6 +61,12 @@ func newCounter(t *testing.T, pause time.Duration) *counter {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.waiting[r.FormValue("task")] = true
+	})
+	mux.HandleFunc("GET /gate", func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-c.gate:
+		case <-r.Context().Done():
+		}
 	})
 	c.Server = httptest.NewServer(mux)
 	t.Cleanup(c.Close)
@@ -112,10 +121,30 @@ var count = scaffoldernode.NewAction(scaffoldernode.ActionInfo{ID: "e2e:count"},
 	return out, nil
 })
 
-// counting has the action [count].
+// talk writes lines to its log, once the gate is open.
+var talk = scaffoldernode.NewAction(scaffoldernode.ActionInfo{ID: "e2e:talk"}, func(ctx context.Context, c *scaffoldernode.ActionContext, in struct {
+	Lines int `json:"lines"`
+}) (out struct{}, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv(counterURL)+"/gate", nil)
+	if err != nil {
+		return out, err
+	}
+	resp, err := network.Do(req)
+	if err != nil {
+		return out, err
+	}
+	_ = resp.Body.Close() // there is nothing in it
+	for i := range in.Lines {
+		c.Logger.InfoContext(ctx, fmt.Sprintf("line %d %s", i, strings.Repeat("-", i%200)))
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+	}
+	return out, nil
+})
+
+// counting has the actions [count] and [talk].
 var counting = backend.NewModule("scaffolder", "counting", func(env *backend.ModuleEnv) backend.InitFunc {
 	actions := scaffoldernode.Actions.From(env)
-	return func(context.Context) error { return actions().AddActions(count) }
+	return func(context.Context) error { return actions().AddActions(count, talk) }
 })
 
 // countingTemplates are the templates succeed, fail and hold, with steps s1 to

@@ -91,6 +91,9 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) error {
 // stream sends events as they happen, each once.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
 	return h.watching(r, "stream", func(t tasks.Task, after int64, recoverable bool) error {
+		// A stream is not compressed: an encoder for each would take half a
+		// megabyte for as long as it is open.
+		r.Header.Del("Accept-Encoding")
 		header := w.Header()
 		header.Set("Connection", "keep-alive")
 		header.Set("Cache-Control", "no-cache")
