@@ -71,8 +71,12 @@ func TestEventsBecomeVisibleInTheOrderOfTheirIDs(t *testing.T) {
 		id := add(t, s, "t")
 		c := claim(t, s, time.Minute)
 		var all sync.WaitGroup
+		underWay := make(chan struct{})
 		all.Go(func() {
 			for i := range 20 {
+				if i == 2*round {
+					close(underWay)
+				}
 				if err := s.Log(t.Context(), c, []scaffoldercommon.EventBody{{Message: fmt.Sprint(i)}, {Message: "and"}}); err != nil {
 					t.Error(err)
 				}
@@ -82,7 +86,7 @@ func TestEventsBecomeVisibleInTheOrderOfTheirIDs(t *testing.T) {
 			}
 		})
 		all.Go(func() { // somebody else writes, too
-			time.Sleep(time.Duration(round) * 10 * time.Millisecond)
+			<-underWay
 			if err := s.Cancel(t.Context(), id); err != nil {
 				t.Error(err)
 			}
