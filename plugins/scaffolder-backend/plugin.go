@@ -33,13 +33,6 @@ var Plugin = backend.NewPlugin("scaffolder", declare,
 	core.ConfigSchema(configSchema), core.AsksForPermissions(permissions.All()...),
 )
 
-const (
-	// janitorTimeout is what closing stale tasks, or deleting old ones, may take.
-	janitorTimeout = 15 * time.Minute
-	// retentionFrequency is how often old tasks are looked for.
-	retentionFrequency = time.Hour
-)
-
 func declare(env *backend.PluginEnv) backend.InitFunc {
 	var (
 		log           = core.Logger.From(env)
@@ -64,10 +57,15 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 	scaffoldernode.Actions.Offer(env, x)
 	scaffoldernode.Templating.Offer(env, x)
 	scaffoldernode.Autocomplete.Offer(env, x)
+	scaffoldernode.Workspaces.Offer(env, x)
 
 	return func(ctx context.Context) error {
 		x.freeze()
 		settings, err := readSettings(config())
+		if err != nil {
+			return err
+		}
+		workspaces, err := settings.workspaces.provider(x.workspaces)
 		if err != nil {
 			return err
 		}
@@ -109,7 +107,10 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		runner := &engine.Runner{
 			Actions: &x.actions, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
 			Authorize: func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
-			Guard:     lifecycle().Guard, StepTimeout: settings.stepTimeout, Metrics: metrics,
+			Guard:     lifecycle().Guard, StepTimeout: settings.stepTimeout, Metrics: metrics, Workspaces: workspaces,
+		}
+		if workspaces != nil && !settings.recovery {
+			log().WarnContext(ctx, "workspaces are not kept, because scaffolder.taskRecovery.enabled is false", "workspaceProvider", settings.workspaces.name)
 		}
 		handler := &api.Handler{
 			Store: store, Actions: &x.actions, Templating: language, Runner: runner, Box: box, Completers: x.completers,
@@ -151,23 +152,6 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		} else {
 			log().InfoContext(ctx, "scaffolder.concurrentTasksLimit is 0: this instance runs no tasks")
 		}
-		if settings.retention > 0 {
-			if err := scheduler().Schedule(ctx, core.Task{
-				ID: "delete_old_tasks", Schedule: core.Schedule{Frequency: core.Frequency{Every: retentionFrequency}, Timeout: janitorTimeout},
-				Run: func(ctx context.Context, _ core.TaskRun) error {
-					n, err := store.DeleteEnded(ctx, settings.retention)
-					if n > 0 {
-						log().InfoContext(ctx, "deleted old tasks", "count", n)
-					}
-					return err
-				},
-			}); err != nil {
-				return err
-			}
-		}
-		return scheduler().Schedule(ctx, core.Task{
-			ID: "close_stale_tasks", Schedule: core.Schedule{Frequency: core.Frequency{Every: settings.janitor}, Timeout: janitorTimeout},
-			Run: func(ctx context.Context, _ core.TaskRun) error { return queue.CloseStale(ctx) },
-		})
+		return settings.schedule(ctx, scheduler(), queue, log())
 	}
 }

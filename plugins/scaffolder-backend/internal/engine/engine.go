@@ -312,6 +312,9 @@ func (e *Engine) conclude(ctx, work context.Context, claim *tasks.Claim, output 
 		e.Logger.ErrorContext(ctx, "how a task ended could not be stored; it counts as abandoned", "task", claim.ID, "error", err)
 		return errors.Join(outcome, err)
 	}
+	if outcome == nil {
+		e.removeWorkspace(ctx, claim.ID)
+	}
 	return outcome
 }
 

@@ -15,8 +15,10 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/redact"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/templating"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
+	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
 )
 
@@ -38,6 +40,9 @@ type Runner struct {
 	StepTimeout time.Duration
 	// Metrics may be nil.
 	Metrics *Metrics
+	// Workspaces keeps the files of tasks, so that they go on elsewhere; nil
+	// keeps none.
+	Workspaces scaffoldernode.WorkspaceProvider
 }
 
 // Decide reports whether an action may run with an input.
@@ -65,7 +70,8 @@ type Run struct {
 // State is what runs of a task leave for later ones.
 type State interface {
 	Load(ctx context.Context, kind string) (map[string]json.RawMessage, error)
-	Keep(ctx context.Context, kind, key string, value json.RawMessage) error
+	// Keep keeps all that it is given, or nothing.
+	Keep(ctx context.Context, all ...tasks.Kept) error
 }
 
 // Box seals texts, for a task.
@@ -89,13 +95,14 @@ type execution struct {
 	failure   error            // the first
 	asked     bool             // whether always or failure was called
 	skipped   bool             // whether the step did nothing
+	kept      keptWorkspace
 }
 
 // resumes reports whether the run goes on after the steps that an earlier one
-// finished. A task that is to start over does not: the files of these steps
-// are not there any more. Its checkpoints count.
-func (r *Run) resumes() bool {
-	return r.Resume && r.State != nil && !r.Spec.Recoverable()
+// finished. A task that is to start over does not if the files of these steps
+// are not kept. Its checkpoints count.
+func (x *execution) resumes() bool {
+	return x.run.Resume && x.run.State != nil && (x.keepsWorkspace() || !x.run.Spec.Recoverable())
 }
 
 // leaves reports whether the run ends before its task does, which goes on in
@@ -150,7 +157,7 @@ func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if !run.resumes() {
+	if !x.resumes() {
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("empty the workspace: %w", err)
 		}
@@ -162,7 +169,13 @@ func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.
 		return nil, fmt.Errorf("open the workspace: %w", err)
 	}
 	defer x.workspace.Close()
-	return x.steps()
+	if err := x.restoreWorkspace(); err != nil {
+		return nil, err
+	}
+	if output, err = x.steps(); err == nil {
+		err = x.forgetWorkspace()
+	}
+	return output, err
 }
 
 // prepare makes what the templates of the task see.
@@ -220,7 +233,7 @@ func (x *execution) steps() (*template.Record, error) {
 		return nil, err
 	}
 	done := map[string]json.RawMessage{}
-	if x.run.resumes() {
+	if x.resumes() {
 		var err error
 		if done, err = x.load(stepState); err != nil {
 			return nil, err

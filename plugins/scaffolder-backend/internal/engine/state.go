@@ -10,30 +10,32 @@ type sealedState struct {
 	Sealed string `json:"$sealed"`
 }
 
-// keep keeps state for later runs of the task. What has secrets in it is
-// sealed, and so is what looks as if it were.
-func (x *execution) keep(kind, key string, value json.RawMessage) error {
-	if x.run.Box != nil && (x.redact(string(value)) != string(value) || isSealed(value)) {
-		sealed, err := json.Marshal(sealedState{x.run.Box.Seal(x.run.ID, string(value))})
-		if err != nil {
-			return fmt.Errorf("seal the state of the task: %w", err)
-		}
-		value = sealed
+// seal returns state as it is kept: what has secrets in it is sealed, and so is
+// what looks as if it were.
+func (x *execution) seal(value json.RawMessage) (json.RawMessage, error) {
+	if x.run.Box == nil || x.redact(string(value)) == string(value) && !isSealed(value) {
+		return value, nil
 	}
-	return x.run.State.Keep(x.ctx, kind, key, value)
+	sealed, err := json.Marshal(sealedState{x.run.Box.Seal(x.run.ID, string(value))})
+	if err != nil {
+		return nil, fmt.Errorf("seal the state of the task: %w", err)
+	}
+	return sealed, nil
 }
 
 // load returns what earlier runs of the task kept.
 func (x *execution) load(kind string) (map[string]json.RawMessage, error) {
+	state := map[string]json.RawMessage{}
 	if x.run.State == nil {
-		return map[string]json.RawMessage{}, nil
+		return state, nil
 	}
-	state, err := x.run.State.Load(x.ctx, kind)
+	kept, err := x.run.State.Load(x.ctx, kind)
 	if err != nil {
 		return nil, err
 	}
-	for key, value := range state {
+	for key, value := range kept {
 		if x.run.Box == nil || !isSealed(value) {
+			state[key] = value
 			continue
 		}
 		var s sealedState

@@ -49,7 +49,13 @@ type pending struct {
 	done chan error
 }
 
-func (p pending) size() int { return len(p.Body.Message) + len(p.Value) }
+func (p pending) size() int {
+	size := len(p.Body.Message)
+	for _, k := range p.Kept {
+		size += len(k.Value)
+	}
+	return size
+}
 
 func newWriter(ctx context.Context, store *tasks.Store, claim *tasks.Claim, retry retrier) *writer {
 	w := &writer{ctx: ctx, store: store, claim: claim, retry: retry, entries: make(chan pending, maxBatch)}
@@ -75,9 +81,9 @@ func (w *writer) Load(ctx context.Context, kind string) (state map[string]json.R
 }
 
 // Keep implements [State].
-func (w *writer) Keep(_ context.Context, kind, key string, value json.RawMessage) error {
+func (w *writer) Keep(_ context.Context, all ...tasks.Kept) error {
 	done := make(chan error, 1)
-	if err := w.send(pending{Entry: tasks.Entry{Kind: kind, Key: key, Value: value}, done: done}); err != nil {
+	if err := w.send(pending{Entry: tasks.Entry{Kept: all}, done: done}); err != nil {
 		return err
 	}
 	return <-done

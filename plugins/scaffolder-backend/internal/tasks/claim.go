@@ -40,11 +40,14 @@ func (s *Store) hold(ctx context.Context, tx *sql.Tx, c *Claim) error {
 	return err
 }
 
-// Entry is what a run writes: a line of the log or, if Kind is set, state for
-// later runs.
+// Entry is what a run writes: a line of the log or, if Kept is set, state.
 type Entry struct {
 	Body scaffoldercommon.EventBody
+	Kept []Kept
+}
 
+// Kept is something that is kept for later runs.
+type Kept struct {
 	Kind, Key string
 	Value     json.RawMessage
 }
@@ -53,6 +56,7 @@ type Entry struct {
 const (
 	StepState       = "step"
 	CheckpointState = "checkpoint"
+	WorkspaceState  = "workspace"
 )
 
 // Append writes entries in order, all of them or none. It may be called again
@@ -77,13 +81,14 @@ func (s *Store) Append(ctx context.Context, c *Claim, entries []Entry) error {
 		}
 		var bodies []scaffoldercommon.EventBody
 		for _, e := range entries {
-			if e.Kind == "" {
+			if len(e.Kept) == 0 {
 				bodies = append(bodies, e.Body)
-				continue
 			}
-			if _, err := tx.ExecContext(ctx, s.text(`INSERT INTO scaffolder_task_state (task_id, kind, key, value) VALUES (?, ?, ?, ?)
-				ON CONFLICT (task_id, kind, key) DO UPDATE SET value = excluded.value`), c.ID, e.Kind, e.Key, string(e.Value)); err != nil {
-				return err
+			for _, k := range e.Kept {
+				if _, err := tx.ExecContext(ctx, s.text(`INSERT INTO scaffolder_task_state (task_id, kind, key, value) VALUES (?, ?, ?, ?)
+					ON CONFLICT (task_id, kind, key) DO UPDATE SET value = excluded.value`), c.ID, k.Kind, k.Key, string(k.Value)); err != nil {
+					return err
+				}
 			}
 		}
 		return s.insertAll(ctx, tx, c.ID, scaffoldercommon.EventLog, bodies)
@@ -107,7 +112,12 @@ func (s *Store) Log(ctx context.Context, c *Claim, bodies []scaffoldercommon.Eve
 
 // Keep keeps a value for later runs.
 func (s *Store) Keep(ctx context.Context, c *Claim, kind, key string, value json.RawMessage) error {
-	return s.Append(ctx, c, []Entry{{Kind: kind, Key: key, Value: value}})
+	return s.KeepAll(ctx, c, Kept{kind, key, value})
+}
+
+// KeepAll keeps several values, or none of them.
+func (s *Store) KeepAll(ctx context.Context, c *Claim, all ...Kept) error {
+	return s.Append(ctx, c, []Entry{{Kept: all}})
 }
 
 // Complete ends the task, erases its secrets and says how it ended.

@@ -335,7 +335,7 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 		c := claim(t, s, time.Minute)
 		say(t, s, c, "one")
 		deaf := *c
-		entries := []tasks.Entry{{Body: scaffoldercommon.EventBody{Message: "two"}}, {Kind: tasks.StepState, Key: "a", Value: json.RawMessage(`2`)}}
+		entries := []tasks.Entry{{Body: scaffoldercommon.EventBody{Message: "two"}}, {Kept: []tasks.Kept{{Kind: tasks.StepState, Key: "a", Value: json.RawMessage(`2`)}}}}
 		must(t, s.Append(t.Context(), c, entries))
 		must(t, s.Append(t.Context(), &deaf, entries))
 		say(t, s, &deaf, "three")
