@@ -480,3 +480,69 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 }
+
+// TestCleanupRunsAgain retries a task whose second step fails: what cleans up
+// after it runs each time, what went well does not.
+func TestCleanupRunsAgain(t *testing.T) {
+	t.Parallel()
+	backendtest.EachDatabase(t, func(t *testing.T, database backend.Feature) {
+		var ran []string
+		action := act("test:note", func(_ context.Context, c *scaffoldernode.ActionContext) error {
+			if ran = append(ran, c.StepID); c.StepID == "fail" {
+				return errors.New("no")
+			}
+			return nil
+		})
+		s := open(t, database, `"steps":[{"id":"well","action":"test:note"},{"id":"fail","action":"test:note"},{"id":"clean","action":"test:note","if":"${{ always() }}"}]`,
+			withActions(action), conf(map[string]any{"taskRecovery": map[string]any{"enabled": true}}))
+		c := s.Client(t)
+		path := create(c, map[string]any{}, nil)
+		end(t, c, path)
+		c.Post(path+"/retry", map[string]any{}).Expect(http.StatusCreated)
+		end(t, c, path)
+		if diff := cmp.Diff([]string{"well", "fail", "clean", "fail", "clean"}, ran); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestATaskThatStartsOver loses its files: all of its steps run again, but
+// what is kept by checkpoints is not done again.
+func TestATaskThatStartsOver(t *testing.T) {
+	t.Parallel()
+	backendtest.EachDatabase(t, func(t *testing.T, database backend.Feature) {
+		begun := make(chan struct{}, 2)
+		var ran, made []string
+		actions := withActions(
+			act("test:note", func(ctx context.Context, c *scaffoldernode.ActionContext) error {
+				ran = append(ran, c.StepID)
+				_, err := scaffoldernode.Checkpoint(ctx, c, "made", func(context.Context) (bool, error) {
+					made = append(made, c.StepID)
+					return true, nil
+				})
+				return err
+			}),
+			act("test:wait", func(ctx context.Context, _ *scaffoldernode.ActionContext) error {
+				if begun <- struct{}{}; len(ran) > 1 {
+					return nil
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			}),
+		)
+		recovery := conf(map[string]any{"taskRecovery": map[string]any{"enabled": true}})
+		const spec = `"EXPERIMENTAL_recovery":{"EXPERIMENTAL_strategy":"startOver"},"steps":[{"id":"a","name":"A","action":"test:note"},{"id":"b","name":"B","action":"test:wait"}]`
+		first := open(t, database, spec, actions, recovery)
+		path := create(first.Client(t), map[string]any{}, nil)
+		<-begun
+		must(t, first.Stop())
+		second := open(t, database, spec, actions, recovery)
+		all := follow(t, second.Client(t), path)
+		if all[0].Type != "recovered" || !all[0].Recoverable || !strings.HasSuffix(transcript(all), "completed: {}\n") {
+			t.Errorf("the events are:\n%s", transcript(all))
+		}
+		if !cmp.Equal(ran, []string{"a", "a"}) || !cmp.Equal(made, []string{"a"}) {
+			t.Errorf("%v ran, and %v was made", ran, made)
+		}
+	})
+}

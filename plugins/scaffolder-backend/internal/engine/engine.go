@@ -96,6 +96,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.Recover {
 		running.Go(func() { e.recover(claiming) })
 	}
+	running.Go(func() { e.sweep(claiming) })
 	free := make(chan struct{}, e.Limit)
 	backoff := firstBackoff
 	for {

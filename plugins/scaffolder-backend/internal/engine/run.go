@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -238,6 +239,11 @@ func (x *execution) steps() (*template.Record, error) {
 		if done, err = x.load(stepState); err != nil {
 			return nil, err
 		}
+		cleanups, err := x.load(cleanupState)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(done, cleanups)
 		if len(done) > 0 {
 			if err := x.log(scaffoldercommon.EventBody{Message: fmt.Sprintf("Task recovered - resuming from last known good state. %d step(s) already completed.", len(done))}); err != nil {
 				return nil, err

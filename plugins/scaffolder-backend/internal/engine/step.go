@@ -15,6 +15,7 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/formschema"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
@@ -22,9 +23,14 @@ import (
 
 // Kinds of state.
 const (
-	stepState       = "step"
-	checkpointState = "checkpoint"
+	stepState       = tasks.StepState
+	cleanupState    = tasks.CleanupState
+	checkpointState = tasks.CheckpointState
 )
+
+// temporaryMark is between the id of a task and the rest in the names of its
+// temporary folders.
+const temporaryMark = "_step-"
 
 // ErrCancelled is the cause of the end of a task that somebody cancelled.
 var ErrCancelled = errors.New("the task was cancelled")
@@ -140,7 +146,11 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	output := host.result()
 	x.variables = x.variables.With(output, "steps", step.ID, "output")
 	if x.run.State != nil {
-		if err := x.keep(stepState, step.ID, template.AppendJSON(nil, output)); err != nil {
+		kind := stepState
+		if x.failure != nil {
+			kind = cleanupState // it has to run again if the task is retried
+		}
+		if err := x.keep(kind, step.ID, template.AppendJSON(nil, output)); err != nil {
 			return err
 		}
 	}
@@ -414,7 +424,7 @@ func (h *host) checkpointKey(key string) string {
 
 // TempDir implements [scaffoldernode.ActionHost].
 func (h *host) TempDir(context.Context) (*os.Root, error) {
-	dir, err := os.MkdirTemp(h.x.WorkDir, h.x.run.ID+"_step-*")
+	dir, err := os.MkdirTemp(h.x.WorkDir, h.x.run.ID+temporaryMark+"*")
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary folder: %w", err)
 	}

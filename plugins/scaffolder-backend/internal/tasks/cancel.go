@@ -112,7 +112,8 @@ func (s *Store) lastStep(ctx context.Context, tx *sql.Tx, id string) (string, er
 }
 
 // Retry opens a task that ended, with its specification and its state, and
-// with new secrets. Another task is a conflict.
+// with new secrets. Steps that ran because an earlier one had failed run again
+// if they have to. Another task is a conflict.
 func (s *Store) Retry(ctx context.Context, id, secrets string, strategy scaffoldercommon.RecoveryStrategy) error {
 	if err := known(id); err != nil {
 		return err
@@ -127,6 +128,9 @@ func (s *Store) Retry(ctx context.Context, id, secrets string, strategy scaffold
 			return errors.Join(err, apierr.Conflict("Task with taskId %s cannot be retried", id))
 		}
 		if _, err := tx.ExecContext(ctx, s.text(`DELETE FROM scaffolder_task_event WHERE task_id = ? AND type IN ('cancelled', 'completion')`), id); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, s.text(`DELETE FROM scaffolder_task_state WHERE task_id = ? AND kind = ?`), id, CleanupState); err != nil {
 			return err
 		}
 		if _, err = s.insert(ctx, tx, id, scaffoldercommon.EventRecovered, scaffoldercommon.EventBody{RecoverStrategy: strategy}); err != nil {

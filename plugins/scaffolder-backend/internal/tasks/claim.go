@@ -55,6 +55,7 @@ type Kept struct {
 // Kinds of state.
 const (
 	StepState       = "step"
+	CleanupState    = "cleanup" // of steps that ran because an earlier one had failed
 	CheckpointState = "checkpoint"
 	WorkspaceState  = "workspace"
 )
