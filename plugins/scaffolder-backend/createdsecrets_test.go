@@ -35,7 +35,7 @@ func TestSecretsThatActionsCreate(t *testing.T) {
 			return output{token.Reveal()}, err
 		})
 		fail := scaffoldernode.NewAction(scaffoldernode.ActionInfo{ID: "test:second"}, func(_ context.Context, _ *scaffoldernode.ActionContext, in output) (out struct{}, err error) {
-			if runs++; runs < 4 {
+			if runs++; runs < 5 {
 				err = errors.New("not yet: " + in.Token)
 			}
 			return out, err
@@ -49,13 +49,13 @@ func TestSecretsThatActionsCreate(t *testing.T) {
 		c := s.Client(t)
 		path := create(c, map[string]any{}, nil)
 		follow(t, c, path)
-		for range 2 {
+		for range 3 {
 			c.Post(path+"/retry", map[string]any{}).Expect(http.StatusCreated)
 			all := follow(t, c, path)
 			if log := transcript(all); strings.Contains(log, "glpat") || !strings.Contains(log, "***") {
 				t.Errorf("the log is\n%s", log)
 			}
-			if end := all[len(all)-1].Body; runs == 4 && string(end.Output) != `{"same":true}` {
+			if end := all[len(all)-1].Body; runs == 5 && string(end.Output) != `{"same":true}` {
 				t.Errorf("it ended with %s", end.Output)
 			}
 			for _, value := range stateValues(t, s) {
@@ -64,7 +64,7 @@ func TestSecretsThatActionsCreate(t *testing.T) {
 				}
 			}
 		}
-		if created != 1 || runs != 4 {
+		if created != 1 || runs != 5 {
 			t.Errorf("%d secrets were created in %d runs", created, runs)
 		}
 	})
