@@ -11,12 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/flytower/flytower/backend"
-	"github.com/flytower/flytower/backendtest"
 	"github.com/flytower/flytower/integration/hostclient"
 	"github.com/flytower/flytower/internal/configtest"
-	"github.com/flytower/flytower/internal/fakegitlab"
-	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 )
 
 // reply is an answer of a host.
@@ -157,39 +153,4 @@ func TestMetadataAddressesAreOutOfReach(t *testing.T) {
 	if _, err := a.me(t.Context()); err == nil || !strings.Contains(err.Error(), "blocked") {
 		t.Errorf("the error is %v", err)
 	}
-}
-
-func TestModule(t *testing.T) {
-	t.Parallel()
-	taken := &taker{}
-	gl := fakegitlab.New(t)
-	backendtest.Start(t, backendtest.Silent(), Module, backendtest.YAML(gl.Integration()), backend.NewPlugin("scaffolder", func(env *backend.PluginEnv) backend.InitFunc {
-		scaffoldernode.Actions.Offer(env, taken)
-		scaffoldernode.Autocomplete.Offer(env, taken)
-		return func(context.Context) error { return nil }
-	}))
-	slices.Sort(taken.ids)
-	want := []string{
-		"gitlab", "gitlab:group:access", "gitlab:group:ensureExists", "gitlab:group:migrate", "gitlab:issue:edit", "gitlab:issues:create", "gitlab:pipeline:trigger",
-		"gitlab:projectAccessToken:create", "gitlab:projectDeployToken:create", "gitlab:projectVariable:create", "gitlab:repo:push", "gitlab:user:info",
-		"publish:gitlab", "publish:gitlab:merge-request",
-	}
-	if !slices.Equal(taken.ids, want) {
-		t.Errorf("the module adds %v", taken.ids)
-	}
-}
-
-// taker takes what modules add.
-type taker struct{ ids []string }
-
-func (x *taker) AddActions(actions ...scaffoldernode.Action) error {
-	for _, a := range actions {
-		x.ids = append(x.ids, a.ID)
-	}
-	return nil
-}
-
-func (x *taker) AddAutocompleteProvider(id string, _ scaffoldernode.AutocompleteFunc) error {
-	x.ids = append(x.ids, id)
-	return nil
 }
