@@ -168,7 +168,7 @@ func (m *merging) people(ctx context.Context, c *scaffoldernode.ActionContext) e
 // prepareBranch makes the branch with the changes. The commit creates the
 // branch, so that there is no branch without its changes.
 func (m *merging) prepareBranch(ctx context.Context, c *scaffoldernode.ActionContext, key string) error {
-	existed, again, err := before(ctx, c, key, func(ctx context.Context) (bool, error) {
+	existed, again, err := scaffoldernode.Before(ctx, c, key, func(ctx context.Context) (bool, error) {
 		found, err := m.api.findBranch(ctx, m.project, m.in.BranchName)
 		return found != nil, err
 	})

@@ -56,7 +56,7 @@ func (g *gitlab) migrateGroup() scaffoldernode.Action {
 			return out, err
 		}
 		this := key("migration", a.base, in.SourceURL, in.SourceFullPath, repo.Owner, repo.Repo)
-		known, again, err := before(ctx, c, this, a.migrations)
+		known, again, err := scaffoldernode.Before(ctx, c, this, a.migrations)
 		if err != nil {
 			return out, err
 		}

@@ -10,18 +10,6 @@ import (
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 )
 
-// before keeps what there was before an action changed something, and reports
-// whether an earlier run of the step got that far: what it was about to create
-// may be there although its answer was lost.
-func before[T any](ctx context.Context, c *scaffoldernode.ActionContext, key string, look func(context.Context) (T, error)) (was T, again bool, err error) {
-	again = true
-	was, err = scaffoldernode.Checkpoint(ctx, c, key+".before", func(ctx context.Context) (T, error) {
-		again = false
-		return look(ctx)
-	})
-	return was, again, err
-}
-
 // creation is how something is created of which there may be several with the
 // same name.
 type creation[T any] struct {
@@ -34,7 +22,7 @@ type creation[T any] struct {
 // createOnce creates something once per step. An earlier run that was cut off
 // left it as the candidate that was not there before.
 func createOnce[T any](ctx context.Context, c *scaffoldernode.ActionContext, key string, o creation[T]) (T, error) {
-	known, again, err := before(ctx, c, key, func(ctx context.Context) ([]int64, error) {
+	known, again, err := scaffoldernode.Before(ctx, c, key, func(ctx context.Context) ([]int64, error) {
 		found, err := o.candidates(ctx)
 		return ids(found, o.id), err
 	})

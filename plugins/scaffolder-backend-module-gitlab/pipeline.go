@@ -68,7 +68,7 @@ func (g *gitlab) triggerPipeline() scaffoldernode.Action {
 		}
 		t := &trigger{api: a, in: in, project: ref(in.ProjectID)}
 		this := key("pipeline", a.base, t.project, in.Branch, in.TokenDescription, in.Variables)
-		known, again, err := before(ctx, c, this, t.look)
+		known, again, err := scaffoldernode.Before(ctx, c, this, t.look)
 		if err != nil {
 			return out, err
 		}

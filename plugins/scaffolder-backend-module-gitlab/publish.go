@@ -224,7 +224,7 @@ func (a *api) createProject(ctx context.Context, c *scaffoldernode.ActionContext
 	}
 	full := repo.Owner + "/" + settings.Path
 	this := key("project", a.base, full)
-	was, again, err := before(ctx, c, this, func(ctx context.Context) (*project, error) { return a.findProject(ctx, full) })
+	was, again, err := scaffoldernode.Before(ctx, c, this, func(ctx context.Context) (*project, error) { return a.findProject(ctx, full) })
 	if err != nil {
 		return p, false, err
 	}

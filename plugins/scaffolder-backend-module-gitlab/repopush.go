@@ -46,7 +46,7 @@ func (g *gitlab) pushToRepo() scaffoldernode.Action {
 		}
 		p := &pushing{api: a, in: in, project: projectPath(repo)}
 		this := key("push", a.base, p.project, in.BranchName, in.CommitMessage, in.SourcePath, in.TargetPath, in.CommitAction)
-		was, again, err := before(ctx, c, this, p.look)
+		was, again, err := scaffoldernode.Before(ctx, c, this, p.look)
 		if err != nil {
 			return out, apierr.Input("Failed to check status of branch '%s'. Please make sure that branch already exists or Backstage has permissions to create one. %w", in.BranchName, err)
 		}

@@ -23,7 +23,7 @@ type issuance struct {
 // is revoked.
 func issueToken(ctx context.Context, c *scaffoldernode.ActionContext, key string, o issuance) (core.Token, error) {
 	self := func(id int64) int64 { return id }
-	known, again, err := before(ctx, c, key, o.existing)
+	known, again, err := scaffoldernode.Before(ctx, c, key, o.existing)
 	if err != nil {
 		return core.Token{}, err
 	}

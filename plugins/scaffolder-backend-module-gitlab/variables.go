@@ -88,7 +88,7 @@ func (g *gitlab) createProjectVariable() scaffoldernode.Action {
 		}
 		project := ref(in.ProjectID)
 		this := key("project.variable", a.base, project, v.Key, v.EnvironmentScope)
-		existed, again, err := before(ctx, c, this, func(ctx context.Context) (bool, error) {
+		existed, again, err := scaffoldernode.Before(ctx, c, this, func(ctx context.Context) (bool, error) {
 			found, err := a.findVariable(ctx, project, v)
 			return found != nil, err
 		})

@@ -23,7 +23,7 @@ func TestSecretsThatActionsCreate(t *testing.T) {
 		Token string `json:"token"`
 	}
 	backendtest.EachDatabase(t, func(t *testing.T, database backend.Feature) {
-		created, runs := 0, 0
+		created, runs := 0, 0 // of the steps issue and second
 		issue := scaffoldernode.NewAction(scaffoldernode.ActionInfo{ID: "test:issue"}, func(ctx context.Context, c *scaffoldernode.ActionContext, _ struct{}) (output, error) {
 			token, err := scaffoldernode.SecretCheckpoint(ctx, c, "token", func(context.Context) (core.Token, error) {
 				created++
@@ -34,28 +34,28 @@ func TestSecretsThatActionsCreate(t *testing.T) {
 			}
 			return output{token.Reveal()}, err
 		})
-		fail := scaffoldernode.NewAction(scaffoldernode.ActionInfo{ID: "test:second"}, func(context.Context, *scaffoldernode.ActionContext, struct{}) (out struct{}, err error) {
-			if runs++; runs < 4 {
-				err = errors.New("not yet")
+		fail := scaffoldernode.NewAction(scaffoldernode.ActionInfo{ID: "test:second"}, func(_ context.Context, _ *scaffoldernode.ActionContext, in output) (out struct{}, err error) {
+			if runs++; runs < 5 {
+				err = errors.New("not yet: " + in.Token)
 			}
 			return out, err
 		})
 		spec := `"steps":[
 			{"id":"issue","name":"Issue","action":"test:issue"},
 			{"id":"say","name":"Say","action":"debug:log","input":{"message":"it is ${{ steps.issue.output.token }}"}},
-			{"id":"second","name":"Second","action":"test:second"}],
+			{"id":"second","name":"Second","action":"test:second","input":{"token":"${{ steps.issue.output.token }}"}}],
 			"output":{"same":"${{ steps.issue.output.token == 'glpat-created-7' }}"}`
 		s := open(t, database, spec, withActions(issue, fail), backendtest.Config(map[string]any{"scaffolder": map[string]any{"taskRecovery": map[string]any{"enabled": true}}}))
 		c := s.Client(t)
 		path := create(c, map[string]any{}, nil)
 		follow(t, c, path)
-		for range 2 {
+		for range 3 {
 			c.Post(path+"/retry", map[string]any{}).Expect(http.StatusCreated)
 			all := follow(t, c, path)
 			if log := transcript(all); strings.Contains(log, "glpat") || !strings.Contains(log, "***") {
 				t.Errorf("the log is\n%s", log)
 			}
-			if end := all[len(all)-1].Body; runs == 4 && string(end.Output) != `{"same":true}` {
+			if end := all[len(all)-1].Body; runs == 5 && string(end.Output) != `{"same":true}` {
 				t.Errorf("it ended with %s", end.Output)
 			}
 			for _, value := range stateValues(t, s) {
@@ -64,7 +64,7 @@ func TestSecretsThatActionsCreate(t *testing.T) {
 				}
 			}
 		}
-		if created != 1 || runs != 4 {
+		if created != 1 || runs != 5 {
 			t.Errorf("%d secrets were created in %d runs", created, runs)
 		}
 	})
