@@ -269,7 +269,7 @@ func TestStateWithSecretsIsSealed(t *testing.T) {
 		end(t, c, path)
 		db, err := backendtest.Service(t, s, "scaffolder", core.Database).DB(t.Context())
 		must(t, err)
-		rows, err := db.QueryContext(t.Context(), `SELECT kind, value FROM scaffolder_task_state ORDER BY kind`)
+		rows, err := db.QueryContext(t.Context(), `SELECT kind, value FROM scaffolder_task_state ORDER BY kind, key`)
 		must(t, err)
 		defer rows.Close()
 		var kinds []string
@@ -545,4 +545,55 @@ func TestATaskThatStartsOver(t *testing.T) {
 			t.Errorf("%v ran, and %v was made", ran, made)
 		}
 	})
+}
+
+// TestATaskWithoutItsFilesRunsAllSteps stops a backend after a step that wrote
+// a file. Another one goes on if it has the file.
+func TestATaskWithoutItsFilesRunsAllSteps(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		same bool
+		want []string
+	}{"on the same machine": {true, []string{"a"}}, "on another one": {false, []string{"a", "a"}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begun := make(chan struct{}, 2)
+			var ran []string
+			stopped := false
+			actions := withActions(
+				act("test:write", func(_ context.Context, c *scaffoldernode.ActionContext) error {
+					ran = append(ran, c.StepID)
+					return c.Workspace.WriteFile("file", []byte("x"), 0o600)
+				}),
+				act("test:read", func(ctx context.Context, c *scaffoldernode.ActionContext) error {
+					if begun <- struct{}{}; !stopped {
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					_, err := c.Workspace.ReadFile("file")
+					return err
+				}),
+			)
+			dir := backendtest.Config(map[string]any{"backend": map[string]any{"workingDirectory": t.TempDir()}})
+			recovery := conf(map[string]any{"taskRecovery": map[string]any{"enabled": true}})
+			const spec = `"steps":[{"id":"a","name":"A","action":"test:write"},{"id":"b","name":"B","action":"test:read"}]`
+			database := backendtest.SQLite(t)
+			first := open(t, database, spec, actions, recovery, dir)
+			path := create(first.Client(t), map[string]any{}, nil)
+			<-begun
+			must(t, first.Stop())
+			stopped = true
+			features := []backend.Feature{actions, recovery}
+			if tt.same {
+				features = append(features, dir)
+			}
+			all := follow(t, open(t, database, spec, features...).Client(t), path)
+			if text := transcript(all); !strings.HasSuffix(text, "completed: {}\n") || strings.Contains(text, "The files of earlier steps are not here") == tt.same {
+				t.Errorf("the events are:\n%s", text)
+			}
+			if diff := cmp.Diff(tt.want, ran); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
 }
