@@ -24,6 +24,7 @@ import (
 	"github.com/flytower/flytower/internal/yaml12"
 	"github.com/flytower/flytower/plugins/catalog-common/kinds"
 	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
+	scaffoldermodulegitea "github.com/flytower/flytower/plugins/scaffolder-backend-module-gitea"
 	scaffoldermodulegithub "github.com/flytower/flytower/plugins/scaffolder-backend-module-github"
 	scaffoldermodulegitlab "github.com/flytower/flytower/plugins/scaffolder-backend-module-gitlab"
 	scaffoldermoduleutils "github.com/flytower/flytower/plugins/scaffolder-backend-module-utils"
@@ -38,7 +39,7 @@ import (
 var templatesDir = flag.String("templates", "", "`folder` with real templates; the default is some of the same shapes")
 
 // modules are those whose actions templates may use, beside the built-in ones.
-var modules = []backend.Feature{scaffoldermodulegithub.Module, scaffoldermodulegitlab.Module, scaffoldermoduleutils.Module}
+var modules = []backend.Feature{scaffoldermodulegitea.Module, scaffoldermodulegithub.Module, scaffoldermodulegitlab.Module, scaffoldermoduleutils.Module}
 
 // TestTemplates reads templates, asks for their forms, and runs those that use
 // only actions that are there to the end, in dry runs with values that their
