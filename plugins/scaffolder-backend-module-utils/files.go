@@ -45,6 +45,7 @@ func read(root *os.Root, name string) ([]byte, error) {
 type changed struct {
 	Before string `json:"before"`
 	After  string `json:"after"`
+	Size   int    `json:"size"` // after it
 }
 
 func fingerprint(text []byte) string {
@@ -57,12 +58,13 @@ func fingerprint(text []byte) string {
 func edit(ctx context.Context, c *scaffoldernode.ActionContext, name string, before, after []byte) error {
 	key := "edit." + c.Iteration + "." + name
 	kept, err := scaffoldernode.Checkpoint(ctx, c, key, func(context.Context) (changed, error) {
-		return changed{fingerprint(before), fingerprint(after)}, nil
+		return changed{fingerprint(before), fingerprint(after), len(after)}, nil
 	})
 	if err != nil {
 		return err
 	}
-	if now := fingerprint(before); now == kept.After && kept.After != kept.Before {
+	// Later items of each may have added something behind.
+	if kept.After != kept.Before && kept.Size <= len(before) && fingerprint(before[:kept.Size]) == kept.After {
 		return nil
 	}
 	return scaffoldernode.WriteFile(c.Workspace, name, after)

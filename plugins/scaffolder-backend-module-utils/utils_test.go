@@ -143,6 +143,22 @@ func TestFilesAreChanged(t *testing.T) {
 	}
 }
 
+// TestItemsOfEachAreAppendedOnce repeats all items of a step after a crash.
+func TestItemsOfEachAreAppendedOnce(t *testing.T) {
+	t.Parallel()
+	run := do(t, "roadiehq:utils:fs:append", map[string]any{"path": "f", "content": "0"})
+	for range 2 {
+		for _, item := range []string{"1", "2", "2"} {
+			run = do(t, "roadiehq:utils:fs:append", map[string]any{"path": "f", "content": item}, actiontest.After(run), actiontest.WithContext(func(c *scaffoldernode.ActionContext) {
+				c.Iteration = item
+			}))
+		}
+	}
+	if got := run.File("f"); got != "012" {
+		t.Errorf("the file is %q", got)
+	}
+}
+
 func TestFilesAreParsed(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

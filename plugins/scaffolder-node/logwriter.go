@@ -38,8 +38,11 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
 		part, rest, ended := bytes.Cut(p, []byte("\n"))
-		if room := maxLogLine - len(w.line); len(part) > room {
-			part, rest, ended = p[:room], p[room:], true
+		room := maxLogLine - len(w.line)
+		if len(part) > room {
+			w.line, p = append(w.line, p[:room]...), p[room:]
+			w.spill()
+			continue
 		}
 		w.line, p = append(w.line, part...), rest
 		if ended {
@@ -47,6 +50,19 @@ func (w *logWriter) Write(p []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// spill writes the beginning of a line that is too long. It ends between
+// words, so that no secret is told in two parts.
+func (w *logWriter) spill() {
+	end := bytes.LastIndexAny(w.line, " \t") + 1
+	if end < maxLogLine/2 {
+		end = len(w.line)
+	}
+	rest := bytes.Clone(w.line[end:])
+	w.line = w.line[:end]
+	w.flush()
+	w.line = append(w.line, rest...)
 }
 
 func (w *logWriter) flush() {

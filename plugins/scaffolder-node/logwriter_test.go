@@ -22,6 +22,7 @@ func TestLogWriterWritesLines(t *testing.T) {
 		"nothing":              {nil, nil},
 		"a line without end":   {[]string{long, "rest"}, []string{long, "rest"}},
 		"a line that is cut":   {[]string{long + "rest\n"}, []string{long, "rest"}},
+		"a cut between words":  {[]string{long[4:] + " sec", "ret\n"}, []string{long[4:] + " ", "secret"}},
 		"single bytes, at end": {strings.Split("ab\ncd", ""), []string{"ab", "cd"}},
 	} {
 		t.Run(name, func(t *testing.T) {
