@@ -168,8 +168,8 @@ func TestArchivesStayInTheWorkspace(t *testing.T) {
 		var b bytes.Buffer
 		gz := gzip.NewWriter(&b)
 		w := tar.NewWriter(gz)
-		_ = w.WriteHeader(&tar.Header{Name: top + "zeros", Mode: 0o644, Size: 90 << 20, Typeflag: tar.TypeReg})
-		_, _ = io.Copy(w, io.LimitReader(zeros{}, 90<<20))
+		_ = w.WriteHeader(&tar.Header{Name: top + "zeros", Mode: 0o644, Size: 24 << 20, Typeflag: tar.TypeReg})
+		_, _ = io.Copy(w, io.LimitReader(zeros{}, 24<<20))
 		_, _ = w.Close(), gz.Close()
 		return b.Bytes()
 	}
