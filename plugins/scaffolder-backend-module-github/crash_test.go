@@ -68,6 +68,15 @@ var scenarios = []scenario{
 		want: "1 repositories, branches [main], 1 commits, 2 files, 1 protected, secrets map[], variables map[]",
 	},
 	{
+		id: "github:repo:push", input: map[string]any{}, // where git is out of reach
+		prepare: func(w *world) {
+			w.AddGitRepository("acme", "shop", nil)
+			w.blockGit()
+		},
+		state: pushed,
+		want:  "1 repositories, branches [main], 1 commits, 2 files, 1 protected, secrets map[], variables map[]",
+	},
+	{
 		id:      "publish:github:pull-request",
 		input:   map[string]any{"branchName": "change/it", "title": "Change", "description": "it", "filesToDelete": []string{"old.txt", "none.txt"}, "reviewers": []string{"ada"}},
 		prepare: existing,
