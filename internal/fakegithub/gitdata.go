@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,7 +51,7 @@ func (s *Server) gitData(mux *http.ServeMux) {
 			name, _ := e["path"].(string)
 			mode, _ := e["mode"].(string)
 			sha, _ := e["sha"].(string)
-			if name == "" || strings.HasPrefix(name, "/") || !strings.Contains("100644 100755 120000", mode) {
+			if name == "" || strings.HasPrefix(name, "/") || !slices.Contains([]string{"100644", "100755", "120000"}, mode) {
 				return problem("Must supply a valid tree.path and tree.mode", http.StatusUnprocessableEntity)
 			}
 			if content, ok := e["content"].(string); ok {

@@ -3,6 +3,7 @@ package scaffoldermodulegithub_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/flytower/flytower/internal/crashpoint"
@@ -172,9 +173,7 @@ func (s scenario) begin(t testing.TB) (*world, map[string]any) {
 		s.prepare(w)
 	}
 	input := map[string]any{}
-	for k, v := range s.input {
-		input[k] = v
-	}
+	maps.Copy(input, s.input)
 	if text, ok := input["repoUrl"].(string); ok {
 		input["repoUrl"] = w.Host + text
 	}

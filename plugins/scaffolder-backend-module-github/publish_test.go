@@ -2,6 +2,7 @@ package scaffoldermodulegithub_test
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -149,9 +150,7 @@ func TestWhatCannotBePublished(t *testing.T) {
 				test.prepare(w)
 			}
 			input := map[string]any{}
-			for k, v := range test.input {
-				input[k] = v
-			}
+			maps.Copy(input, test.input)
 			if text, ok := input["repoUrl"].(string); ok {
 				input["repoUrl"] = strings.TrimPrefix(strings.Replace(w.Host+text, w.Host+"!", "", 1), "!")
 			}
