@@ -189,6 +189,24 @@ func TestNobodyElsesRepositoryIsTaken(t *testing.T) {
 	}
 }
 
+func TestTheOldNameOfARepositoryIsFree(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.AddGitRepository("acme", "renamed", nil)
+	var world *fakegithub.World
+	w.Change(func(x *fakegithub.World) { world = x })
+	w.Inject(func(_ int, r *fakegithub.Request) *fakegithub.Failure {
+		if r.Path == "/api/v3/repos/acme/shop" && world.Repository("acme", "shop") == nil {
+			return &fakegithub.Failure{Status: http.StatusMovedPermanently, Header: map[string]string{"Location": w.URL + "/api/v3/repos/acme/renamed"}}
+		}
+		return nil
+	})
+	w.run("publish:github", map[string]any{}, actiontest.WithFile("a", "1"))
+	if len(w.Git().Branches("acme/renamed")) > 0 || w.Git().Commits("acme/shop", "main") != 1 {
+		t.Error("the renamed repository was taken for the new one")
+	}
+}
+
 func TestWarningsAboutProtection(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
