@@ -297,14 +297,17 @@ func TestCrashesLeaveOneOfEach(t *testing.T) {
 			clean := prepared(t, tt)
 			clean.Wire.Mend()
 			tt.check(t, clean, clean.succeeds(tt.id, tt.input, withFiles(tt.files)...))
-			calls := clean.Wire.Requests()
-			if calls == 0 {
+			calls := clean.Wire.Log()
+			if len(calls) == 0 {
 				t.Fatal("the action sends nothing")
 			}
-			for n := 1; n <= calls; n++ {
-				for _, point := range []crashpoint.Point{crashpoint.Before, crashpoint.After} {
-					t.Run(fmt.Sprintf("%d %v", n, point), func(t *testing.T) { crash(t, tt, n, point, true) })
+			for i, call := range calls {
+				n := i + 1
+				t.Run(fmt.Sprintf("%d before", n), func(t *testing.T) { crash(t, tt, n, crashpoint.Before, true) })
+				if strings.HasPrefix(call, "GET ") {
+					continue // it makes no difference whether the server acted
 				}
+				t.Run(fmt.Sprintf("%d after", n), func(t *testing.T) { crash(t, tt, n, crashpoint.After, true) })
 				t.Run(fmt.Sprintf("%d out of reach", n), func(t *testing.T) { crash(t, tt, n, crashpoint.After, false) })
 			}
 		})

@@ -44,7 +44,7 @@ func (g *gitlab) migrateGroup() scaffoldernode.Action {
     sourceUrl: https://gitlab.com
 `),
 	}, func(ctx context.Context, c *scaffoldernode.ActionContext, in groupMigrateInput) (out groupMigrateOutput, err error) {
-		repo, err := scaffoldernode.ParseRepoURL(g.hosts, in.DestinationURL)
+		repo, err := scaffoldernode.ParseRepoURL(g.config().hosts, in.DestinationURL)
 		if err != nil {
 			return out, err
 		}
