@@ -145,6 +145,9 @@ func (a api) createRepository(ctx context.Context, c *scaffoldernode.ActionConte
 			return false, fmt.Errorf("Unable to create repository, %w", err) //nolint:staticcheck // users know it
 		}
 		if answer.Status != http.StatusCreated {
+			if err := scaffoldernode.Refused(ctx, c, key); err != nil {
+				return false, err
+			}
 			return false, apierr.Input("Unable to create repository, %w", refused(answer))
 		}
 		return true, nil

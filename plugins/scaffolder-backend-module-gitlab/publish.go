@@ -243,7 +243,7 @@ func (a *api) createProject(ctx context.Context, c *scaffoldernode.ActionContext
 			projectSettings
 			NamespaceID int64 `json:"namespace_id"`
 		}{settings, namespace.ID}, &created)
-		return created, err
+		return created, noteRefusal(ctx, c, this, err)
 	})
 	return p, false, err
 }
