@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 )
 
 // gitData routes blobs, trees, commits and branches, which git keeps.
@@ -23,6 +25,12 @@ func (s *Server) gitData(mux *http.ServeMux) {
 			return problem("Not Found", http.StatusNotFound)
 		}
 		return map[string]any{"type": kind, "path": x.value("path")}, http.StatusOK
+	})
+	s.route(mux, "PUT "+base+"/contents/{path...}", func(x *exchange) (any, int) {
+		if _, err := x.git().TryGit(x.slug(), "", "cat-file", "-t", "refs/heads/"+x.text("branch")+":"+x.value("path")); err == nil {
+			return problem("Invalid request.\n\n\"sha\" wasn't supplied.", http.StatusUnprocessableEntity)
+		}
+		return map[string]any{"commit": map[string]any{"sha": x.git().Seed(x.slug(), x.text("branch"), map[string]string{x.value("path"): x.text("content")})}}, http.StatusCreated
 	})
 	s.route(mux, "POST "+base+"/git/blobs", func(x *exchange) (any, int) {
 		content := x.text("content")
@@ -43,7 +51,7 @@ func (s *Server) gitData(mux *http.ServeMux) {
 			name, _ := e["path"].(string)
 			mode, _ := e["mode"].(string)
 			sha, _ := e["sha"].(string)
-			if name == "" || strings.HasPrefix(name, "/") || !strings.Contains("100644 100755 120000", mode) {
+			if name == "" || strings.HasPrefix(name, "/") || !slices.Contains([]string{"100644", "100755", "120000"}, mode) {
 				return problem("Must supply a valid tree.path and tree.mode", http.StatusUnprocessableEntity)
 			}
 			if content, ok := e["content"].(string); ok {
@@ -64,13 +72,13 @@ func (s *Server) gitData(mux *http.ServeMux) {
 		if body, status, bad := x.missing("Commit", "message", "tree"); bad {
 			return body, status
 		}
-		author, _ := x.body["author"].(map[string]any)
-		name, _ := author["name"].(string)
-		email, _ := author["email"].(string)
-		return x.stored(x.git().Commit(x.slug(), x.text("tree"), x.text("message"), x.texts("parents"), name, email))
+		return x.stored(x.git().TryGit(x.slug(), x.commitText(), "hash-object", "-t", "commit", "-w", "--stdin"))
 	})
 	s.route(mux, "GET "+base+"/git/ref/heads/{branch...}", func(x *exchange) (any, int) {
 		head := x.git().Head(x.slug(), x.value("branch"))
+		if head == "" && len(x.git().Branches(x.slug())) == 0 {
+			return problem("Git Repository is empty.", http.StatusConflict)
+		}
 		if head == "" {
 			return problem("Not Found", http.StatusNotFound)
 		}
@@ -97,6 +105,38 @@ func (s *Server) gitData(mux *http.ServeMux) {
 	})
 }
 
+// commitText is the commit as git stores it.
+func (x *exchange) commitText() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "tree %s\n", x.text("tree"))
+	for _, parent := range x.texts("parents") {
+		fmt.Fprintf(&text, "parent %s\n", parent)
+	}
+	line := func(field string, absent any) any {
+		who, ok := x.body[field].(map[string]any)
+		if !ok {
+			who, ok = absent.(map[string]any)
+		}
+		if !ok {
+			who = map[string]any{"name": "Fake", "email": "fake@example.com"}
+		}
+		when := x.s.now
+		if date, ok := who["date"].(string); ok {
+			if parsed, err := time.Parse(time.RFC3339, date); err == nil {
+				when = parsed
+			}
+		}
+		fmt.Fprintf(&text, "%s %v <%v> %d +0000\n", field, who["name"], who["email"], when.Unix())
+		return who
+	}
+	line("committer", line("author", nil))
+	if signature := x.text("signature"); signature != "" {
+		text.WriteString("gpgsig " + strings.ReplaceAll(strings.TrimSuffix(signature, "\n"), "\n", "\n ") + "\n")
+	}
+	text.WriteString("\n" + x.text("message"))
+	return text.String()
+}
+
 func (x *exchange) move(branch string, status int) (any, int) {
 	if _, err := x.git().TryGit(x.slug(), "", "update-ref", "refs/heads/"+branch, x.text("sha")); err != nil {
 		return problem("Object does not exist", http.StatusUnprocessableEntity)
@@ -110,6 +150,9 @@ func (x *exchange) move(branch string, status int) (any, int) {
 }
 
 func (x *exchange) stored(sha string, err error) (any, int) {
+	if len(x.git().Branches(x.slug())) == 0 {
+		return problem("Git Repository is empty.", http.StatusConflict)
+	}
 	if err != nil {
 		return problem(err.Error(), http.StatusUnprocessableEntity)
 	}

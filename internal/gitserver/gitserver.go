@@ -163,18 +163,6 @@ func (s *Server) Tree(name, base, listing string) (string, error) {
 	return s.run(name, "", environment, "write-tree")
 }
 
-// Commit stores a commit with an author, who is the server's where empty.
-func (s *Server) Commit(name, tree, message string, parents []string, author, email string) (string, error) {
-	args := []string{"commit-tree", tree, "-m", message}
-	for _, parent := range parents {
-		args = append(args, "-p", parent)
-	}
-	if author == "" {
-		return s.TryGit(name, "", args...)
-	}
-	return s.run(name, "", []string{"GIT_AUTHOR_NAME=" + author, "GIT_AUTHOR_EMAIL=" + email}, args...)
-}
-
 // Remove deletes a repository.
 func (s *Server) Remove(name string) {
 	if err := os.RemoveAll(s.path(name)); err != nil {

@@ -1,6 +1,7 @@
 package scaffoldermodulegithub_test
 
 import (
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -16,9 +17,7 @@ import (
 // pullInput is the least input of a pull request.
 func pullInput(more map[string]any) map[string]any {
 	in := map[string]any{"branchName": "change", "title": "Change", "description": "it"}
-	for k, v := range more {
-		in[k] = v
-	}
+	maps.Copy(in, more)
 	return in
 }
 
@@ -231,9 +230,7 @@ func TestWorkflows(t *testing.T) {
 	existing(w)
 	input := func(more map[string]any) map[string]any {
 		in := map[string]any{"workflowId": "release.yaml", "branchOrTagName": "main", "workflowInputs": map[string]any{"v": "1"}}
-		for k, v := range more {
-			in[k] = v
-		}
+		maps.Copy(in, more)
 		return in
 	}
 	if run := w.run("github:actions:dispatch", input(nil)); len(run.Outputs) > 0 {

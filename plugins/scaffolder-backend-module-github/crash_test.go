@@ -3,6 +3,7 @@ package scaffoldermodulegithub_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/flytower/flytower/internal/crashpoint"
@@ -66,6 +67,15 @@ var scenarios = []scenario{
 		id: "github:repo:push", input: map[string]any{},
 		prepare: func(w *world) { w.AddGitRepository("acme", "shop", nil) }, state: pushed,
 		want: "1 repositories, branches [main], 1 commits, 2 files, 1 protected, secrets map[], variables map[]",
+	},
+	{
+		id: "github:repo:push", input: map[string]any{}, // where git is out of reach
+		prepare: func(w *world) {
+			w.AddGitRepository("acme", "shop", nil)
+			w.blockGit()
+		},
+		state: pushed,
+		want:  "1 repositories, branches [main], 1 commits, 2 files, 1 protected, secrets map[], variables map[]",
 	},
 	{
 		id:      "publish:github:pull-request",
@@ -163,9 +173,7 @@ func (s scenario) begin(t testing.TB) (*world, map[string]any) {
 		s.prepare(w)
 	}
 	input := map[string]any{}
-	for k, v := range s.input {
-		input[k] = v
-	}
+	maps.Copy(input, s.input)
 	if text, ok := input["repoUrl"].(string); ok {
 		input["repoUrl"] = w.Host + text
 	}

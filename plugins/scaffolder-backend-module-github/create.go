@@ -137,8 +137,10 @@ func (p Parts) createBare(ctx context.Context, c *scaffoldernode.ActionContext, 
 	exists := &githubapi.ResponseError{Status: http.StatusUnprocessableEntity, Message: "Repository creation failed.", Errors: []string{taken}}
 	find := func(ctx context.Context) (remote, bool, error) {
 		found, err := r.read(ctx)
-		if status(err) == http.StatusNotFound {
-			return found, false, nil
+		// what was renamed is found by its old name, too, which is free
+		renamed := err == nil && (!strings.EqualFold(found.Name, r.name) || !strings.EqualFold(found.Owner.Login, r.owner))
+		if renamed || status(err) == http.StatusNotFound {
+			return remote{}, false, nil
 		}
 		return found, err == nil, err
 	}

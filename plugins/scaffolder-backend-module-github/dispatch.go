@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/flytower/flytower/integration/githubapi"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
@@ -54,6 +55,12 @@ func (p Parts) dispatch() scaffoldernode.Action {
 	})
 }
 
+// A run that does not appear within runTries times runPause was not started.
+const (
+	runTries = 6
+	runPause = 3 * time.Second
+)
+
 // workflowRun is a run as lists have it.
 type workflowRun struct {
 	ID      int64  `json:"id"`
@@ -83,16 +90,23 @@ func (p Parts) start(ctx context.Context, c *scaffoldernode.ActionContext, r *re
 			return last, err
 		},
 		func(ctx context.Context, last int64) (found dispatchOutput, ok bool, err error) {
-			err = each(ctx, r, path, query, func(page *workflowRuns) bool {
-				for _, run := range page.Runs {
-					if run.ID <= last {
-						return false
+			for try := 1; ; try++ { // runs appear a while after they were asked for
+				err = each(ctx, r, path, query, func(page *workflowRuns) bool {
+					for _, run := range page.Runs {
+						if run.ID <= last {
+							return false
+						}
+						found, ok = dispatchOutput{run.ID, run.URL, run.HTMLURL}, true
 					}
-					found, ok = dispatchOutput{run.ID, run.URL, run.HTMLURL}, true
+					return true
+				})
+				if err != nil || ok || try == runTries {
+					return found, ok, err
 				}
-				return true
-			})
-			return found, ok, err
+				if err := p.sleep(ctx, runPause); err != nil {
+					return found, false, err
+				}
+			}
 		},
 		func(ctx context.Context) (dispatchOutput, error) {
 			body := map[string]any{"ref": in.BranchOrTagName}

@@ -1,14 +1,22 @@
 package scaffoldermodulegithub_test
 
 import (
+	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flytower/flytower/apierr"
+	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/fakegithub"
+	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/actiontest"
 	"github.com/flytower/flytower/plugins/scaffolder-node/gitrepo"
 )
@@ -142,9 +150,7 @@ func TestWhatCannotBePublished(t *testing.T) {
 				test.prepare(w)
 			}
 			input := map[string]any{}
-			for k, v := range test.input {
-				input[k] = v
-			}
+			maps.Copy(input, test.input)
 			if text, ok := input["repoUrl"].(string); ok {
 				input["repoUrl"] = strings.TrimPrefix(strings.Replace(w.Host+text, w.Host+"!", "", 1), "!")
 			}
@@ -180,6 +186,24 @@ func TestNobodyElsesRepositoryIsTaken(t *testing.T) {
 	}
 	if branches := w.Git().Branches("acme/shop"); len(branches) > 0 {
 		t.Errorf("it got %q", branches)
+	}
+}
+
+func TestTheOldNameOfARepositoryIsFree(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.AddGitRepository("acme", "renamed", nil)
+	var world *fakegithub.World
+	w.Change(func(x *fakegithub.World) { world = x })
+	w.Inject(func(_ int, r *fakegithub.Request) *fakegithub.Failure {
+		if r.Path == "/api/v3/repos/acme/shop" && world.Repository("acme", "shop") == nil {
+			return &fakegithub.Failure{Status: http.StatusMovedPermanently, Header: map[string]string{"Location": w.URL + "/api/v3/repos/acme/renamed"}}
+		}
+		return nil
+	})
+	w.run("publish:github", map[string]any{}, actiontest.WithFile("a", "1"))
+	if len(w.Git().Branches("acme/renamed")) > 0 || w.Git().Commits("acme/shop", "main") != 1 {
+		t.Error("the renamed repository was taken for the new one")
 	}
 }
 
@@ -239,4 +263,65 @@ func TestAppsPublish(t *testing.T) {
 	if other.Err == nil || !strings.Contains(other.Err.Error(), "No token available for host: "+w.Host+", with owner other, and repo shop") {
 		t.Errorf("an owner without the app: %v", other.Err)
 	}
+}
+
+func TestPublishWhereGitIsOutOfReach(t *testing.T) {
+	t.Parallel()
+	now, key := time.Now(), signingKey(t)
+	publish := func(t *testing.T, block bool) (*world, *actiontest.Result) {
+		w := newWorld(t)
+		w.defaults.Key = key
+		w.now = func() time.Time { return now }
+		if block {
+			w.blockGit()
+		}
+		return w, w.run("publish:github", map[string]any{}, actiontest.WithFile("a/b", "1"), actiontest.WithFile("bin", "\x00"), actiontest.WithContext(escape),
+			actiontest.WithContext(func(c *scaffoldernode.ActionContext) {
+				if err := c.Workspace.Chmod("a/b", 0o755); err != nil {
+					t.Error(err)
+				}
+			}))
+	}
+	plain, pushed := publish(t, false)
+	w, run := publish(t, true)
+	git := w.Git()
+	if diff := cmp.Diff(plain.Git().Files("acme/shop", "main"), git.Files("acme/shop", "main")); diff != "" {
+		t.Error(diff)
+	}
+	if git.Head("acme/shop", "main") != run.Outputs["commitHash"] || git.Commits("acme/shop", "main") != 1 {
+		t.Error("the branch does not have the one commit")
+	}
+	if run.Outputs["commitHash"] != pushed.Outputs["commitHash"] {
+		t.Error("git would have pushed another commit")
+	}
+	raw := git.Git("acme/shop", "cat-file", "commit", "main")
+	if !strings.Contains(raw, "gpgsig -----BEGIN PGP SIGNATURE-----") || !strings.Contains(raw, "author Scaffolder <scaffolder@backstage.io>") || !strings.HasSuffix(raw, "\n\ninitial commit") {
+		t.Errorf("the commit is\n%s", raw)
+	}
+	if !strings.Contains(run.Log, "trying another way") || strings.Contains(run.Log, "changed") {
+		t.Errorf("the log is\n%s", run.Log)
+	}
+	git.Git("acme/shop", "fsck", "--strict")
+}
+
+func signingKey(t *testing.T) *gitrepo.SigningKey {
+	t.Helper()
+	created := time.Now().Add(-time.Hour)
+	entity, err := openpgp.NewEntity("Bot", "", "bot@example.com", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return created }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	w, err := armor.Encode(&text, openpgp.PrivateKeyType, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(entity.SerializePrivateWithoutSigning(w, nil), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	key, err := gitrepo.ParseSigningKey(core.NewToken(text.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }

@@ -2,6 +2,7 @@ package scaffoldermodulegithub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -118,7 +119,13 @@ type proposal struct {
 var errNothing = errors.New("nothing changes")
 
 func (p Parts) pull(ctx context.Context, c *scaffoldernode.ActionContext, r *repository, in pullInput, folder string) (pull, error) {
-	key := r.key("pull", in.BranchName)
+	asked := in
+	asked.Token = "" // another one asks for the same
+	text, err := json.Marshal(asked)
+	if err != nil {
+		return pull{}, fmt.Errorf("name the pull request: %w", err)
+	}
+	key := r.key("pull", in.BranchName, digest(string(text)))
 	return scaffoldernode.Checkpoint(ctx, c, key, func(ctx context.Context) (pull, error) {
 		made, err := scaffoldernode.Checkpoint(ctx, c, key+".commit", func(ctx context.Context) (proposal, error) {
 			return p.propose(ctx, c, r, in, folder)
@@ -269,27 +276,14 @@ func (r *repository) findPull(ctx context.Context, branch string, made proposal)
 
 // setBranch makes the branch, or moves it to the commit.
 func (r *repository) setBranch(ctx context.Context, p Parts, branch, commit string) error {
-	type ref struct {
-		Ref    string `json:"ref"`
-		Object struct {
-			SHA string `json:"sha"`
-		} `json:"object"`
-	}
-	path := append([]string{"git", "ref", "heads"}, strings.Split(branch, "/")...)
-	var is ref
-	_, err := ensure(ctx, p, func(ctx context.Context) (bool, bool, error) {
-		is = ref{}
-		err := r.get(ctx, &is, path...)
-		if status(err) == http.StatusNotFound {
-			return false, false, nil
-		}
-		return true, err == nil, err
-	}, func(ctx context.Context) (bool, error) {
-		is.Object.SHA = commit
-		return true, r.post(ctx, map[string]any{"ref": "refs/heads/" + branch, "sha": commit}, nil, "git", "refs")
+	path := append([]string{"git", "refs", "heads"}, strings.Split(branch, "/")...)
+	is, err := ensure(ctx, p, func(ctx context.Context) (string, bool, error) {
+		head, _, err := r.readBranch(ctx, branch)
+		return head, head != "", err
+	}, func(ctx context.Context) (string, error) {
+		return commit, r.post(ctx, map[string]any{"ref": "refs/heads/" + branch, "sha": commit}, nil, "git", "refs")
 	})
-	if err == nil && is.Object.SHA != commit {
-		path[1] = "refs"
+	if err == nil && is != commit {
 		err = r.send(ctx, githubapi.Call{Method: http.MethodPatch, Path: r.path(path...), Body: map[string]any{"sha": commit, "force": true}, Repeatable: true}, nil)
 	}
 	if err != nil {

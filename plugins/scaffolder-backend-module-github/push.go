@@ -99,9 +99,12 @@ func (p Parts) push(ctx context.Context, c *scaffoldernode.ActionContext, r *rep
 	}
 	out.CommitHash, err = p.Git.Publish(ctx, c, gitrepo.Publication{
 		Remote: gitrepo.Remote{URL: to.CloneURL, Auth: gitrepo.Basic("x-access-token", token)},
-		Branch: branch, Key: r.key("push"), SourcePath: in.SourcePath,
+		Branch: branch, Key: r.key("push", in.SourcePath), SourcePath: in.SourcePath,
 		Message: or(in.GitCommitMessage, or(p.Git.Defaults.Message, "initial commit")),
 		Author:  gitrepo.Person{Name: in.GitAuthorName, Email: in.GitAuthorEmail}, Sign: p.Git.Defaults.Key != nil,
+		Fallback: func(ctx context.Context, made gitrepo.Commit) (string, error) {
+			return p.pushByAPI(ctx, c, r, branch, in.SourcePath, made)
+		},
 	})
 	if err != nil || !yes(in.ProtectDefaultBranch) {
 		return out, err

@@ -41,7 +41,7 @@ type treeWriter struct {
 	size    int
 }
 
-// write stores the files of a commit with those of a folder of the workspace,
+// write stores the files of a commit, which may be none, with those of a folder of the workspace,
 // and without some, and returns the tree.
 func (w *treeWriter) write(ctx context.Context, commit, tree, folder, targetPath string, remove []string) (string, error) {
 	w.tree = tree
@@ -130,10 +130,11 @@ func (w *treeWriter) flush(ctx context.Context) error {
 	var made struct {
 		SHA string `json:"sha"`
 	}
-	err := w.send(ctx, githubapi.Call{
-		Method: http.MethodPost, Path: w.path("git", "trees"), Repeatable: true,
-		Body: map[string]any{"base_tree": w.tree, "tree": w.entries},
-	}, &made)
+	body := map[string]any{"tree": w.entries}
+	if w.tree != "" {
+		body["base_tree"] = w.tree
+	}
+	err := w.send(ctx, githubapi.Call{Method: http.MethodPost, Path: w.path("git", "trees"), Body: body, Repeatable: true}, &made)
 	if err != nil {
 		return fmt.Errorf("store the files: %w", err)
 	}

@@ -33,6 +33,7 @@ type world struct {
 	// config is added to the configuration, userTokens that of the module.
 	userTokens bool
 	defaults   gitrepo.Defaults
+	now        func() time.Time
 }
 
 func newWorld(t testing.TB) *world {
@@ -66,7 +67,7 @@ func (w *world) parts(integrationYAML string) scaffoldermodulegithub.Parts {
 	w.t.Cleanup(transport.CloseIdleConnections)
 	return scaffoldermodulegithub.Parts{
 		GitHub: api, Hosts: hosts, Catalog: people{}, UserTokens: w.userTokens, Sleep: sleepless,
-		Git: &gitrepo.Publisher{Client: gitrepo.NewClient(gitrepo.Options{Transport: transport, Sleep: sleepless}), Defaults: w.defaults},
+		Git: &gitrepo.Publisher{Client: gitrepo.NewClient(gitrepo.Options{Transport: transport, Sleep: sleepless}), Defaults: w.defaults, Now: w.now},
 	}
 }
 
@@ -151,4 +152,14 @@ func (people) EntitiesByRefs(_ context.Context, refs []string, _ catalognode.Ent
 		})
 	}
 	return out, nil
+}
+
+// blockGit breaks off all requests of git.
+func (w *world) blockGit() {
+	w.Inject(func(_ int, r *fakegithub.Request) *fakegithub.Failure {
+		if strings.Contains(r.Path, ".git/") {
+			return &fakegithub.BrokenOff
+		}
+		return nil
+	})
 }

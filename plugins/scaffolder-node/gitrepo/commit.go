@@ -58,6 +58,34 @@ type Commit struct {
 	Text string `json:"text"`
 }
 
+// Details are what a commit says.
+type Details struct {
+	Message           string
+	Author, Committer Person
+	// When is the time of both.
+	When time.Time
+	// Signature is armored; empty if the commit is not signed.
+	Signature string
+}
+
+// Details reads the text of the commit, for hosts that make commits by an API.
+func (c Commit) Details() (Details, error) {
+	text := &plumbing.MemoryObject{}
+	text.SetType(plumbing.CommitObject)
+	var read object.Commit
+	_, err := text.Write([]byte(c.Text))
+	if err == nil {
+		err = read.Decode(text)
+	}
+	if err != nil {
+		return Details{}, fmt.Errorf("read the commit %s: %w", c.Hash, err)
+	}
+	return Details{
+		Message: read.Message, Author: Person{read.Author.Name, read.Author.Email}, Committer: Person{read.Committer.Name, read.Committer.Email},
+		When: read.Committer.When, Signature: read.PGPSignature,
+	}, nil
+}
+
 // Commit stores a commit.
 func (r *Repo) Commit(o CommitOptions) (Commit, error) {
 	author := object.Signature{Name: cmp.Or(clean(o.Author.Name), DefaultName), Email: cmp.Or(clean(o.Author.Email), DefaultEmail), When: o.When.UTC().Truncate(time.Second)}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
@@ -101,11 +102,11 @@ func (w *walker) folder(ctx context.Context, below []string, patterns []gitignor
 	if err != nil {
 		return err
 	}
-	patterns = append(patterns[:len(patterns):len(patterns)], own...)
+	patterns = slices.Concat(patterns, own)
 	matcher := gitignore.NewMatcher(patterns)
 	for _, entry := range entries {
 		name := entry.Name()
-		here := append(below[:len(below):len(below)], name)
+		here := slices.Concat(below, []string{name})
 		if strings.EqualFold(name, ".git") || matcher.Match(here, entry.IsDir()) {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -343,5 +344,94 @@ func TestSourceFolder(t *testing.T) {
 		if got, err := gitrepo.SourceFolder(text); err != nil || got != want {
 			t.Errorf("%q is %q, %v; want %q", text, got, err, want)
 		}
+	}
+}
+
+func TestNothingOutsideOfTheWorkspaceIsRead(t *testing.T) {
+	t.Parallel()
+	outside := t.TempDir()
+	write(t, open(t, outside), map[string]string{"secret": "s3cret"})
+	root := open(t, t.TempDir())
+	write(t, root, map[string]string{"inside/a": "1"})
+	must(t, root.Symlink(outside, "out"), root.Symlink("inside", "in"))
+	repo := newRepo(t)
+	if _, err := repo.AddFolder(t.Context(), root, "out"); err == nil {
+		t.Error("a folder outside was added")
+	}
+	tree, err := repo.AddFolder(t.Context(), root, "in")
+	must(t, err)
+	same, err := repo.AddFolder(t.Context(), root, "inside")
+	must(t, err)
+	if tree != same {
+		t.Error("a link to a folder inside leads to other files")
+	}
+}
+
+func TestNothingOutsideOfTheWorkspaceIsWritten(t *testing.T) {
+	t.Parallel()
+	for name, listing := range map[string]func(blob string) string{
+		"an absolute link":         func(blob string) string { return "120000 " + blob + "\tlink\n" },
+		"a link with a file below": func(blob string) string { return "120000 " + blob + "\tlink\n100644 " + blob + "\tlink2/x\n" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := gitserver.New(t)
+			url := server.Create("acme/evil")
+			outside := t.TempDir()
+			blob, err := server.TryGit("acme/evil", outside, "hash-object", "-w", "--stdin")
+			must(t, err)
+			tree, err := server.Tree("acme/evil", "", listing(blob))
+			must(t, err)
+			commit, err := server.TryGit("acme/evil", "", "commit-tree", tree, "-m", "evil")
+			must(t, err)
+			server.Git("acme/evil", "update-ref", "refs/heads/main", commit)
+			client, repo := newClient(t, nil), newRepo(t)
+			head, err := client.Fetch(t.Context(), repo, gitrepo.Remote{URL: url, Auth: gitrepo.Bearer(core.NewToken(gitserver.Password))}, "main")
+			must(t, err)
+			root := open(t, t.TempDir())
+			if err := repo.Checkout(t.Context(), head, root, "."); err == nil || !strings.Contains(err.Error(), "leads outside") {
+				t.Errorf("it was checked out: %v", err)
+			}
+			left, err := os.ReadDir(outside)
+			if err != nil || len(left) > 0 {
+				t.Errorf("there are %v outside, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestCredentialsStayAtTheHost(t *testing.T) {
+	t.Parallel()
+	asked := false
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	t.Cleanup(other.Close)
+	first := httptest.NewServer(http.RedirectHandler(other.URL+"/x.git/info/refs", http.StatusFound))
+	t.Cleanup(first.Close)
+	remote := gitrepo.Remote{URL: first.URL + "/x.git", Auth: gitrepo.Bearer(core.NewToken("s3cret"))}
+	_, _, err := newClient(t, nil).Branch(t.Context(), remote, "main")
+	if err == nil || asked || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("asked: %t; %v", asked, err)
+	}
+}
+
+func TestTheEgressGuardIsTheDefault(t *testing.T) {
+	t.Parallel()
+	server := gitserver.New(t)
+	client := gitrepo.NewClient(gitrepo.Options{Sleep: func(context.Context, time.Duration) error { t.Error("it was tried again"); return nil }})
+	t.Cleanup(client.Close)
+	if _, _, err := client.Branch(t.Context(), gitrepo.Remote{URL: server.Create("acme/shop")}, "main"); err == nil || !strings.Contains(err.Error(), "loopback") {
+		t.Errorf("the loopback was reached: %v", err)
+	}
+}
+
+func TestLargeRepositoriesAreRefused(t *testing.T) {
+	t.Parallel()
+	server := gitserver.New(t)
+	url := server.Create("acme/shop")
+	server.Seed("acme/shop", "main", map[string]string{"a": "1"})
+	client := gitrepo.NewClient(gitrepo.Options{Transport: &http.Transport{DisableKeepAlives: true}, MaxFetch: 50})
+	_, err := client.Fetch(t.Context(), newRepo(t), gitrepo.Remote{URL: url, Auth: gitrepo.Bearer(core.NewToken(gitserver.Password))}, "main")
+	if err == nil || !strings.Contains(err.Error(), "larger than is allowed") {
+		t.Errorf("it was fetched: %v", err)
 	}
 }

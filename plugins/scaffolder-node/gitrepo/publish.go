@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"syscall"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -73,6 +75,10 @@ type Publication struct {
 	Author  Person
 	// Sign signs with the key of the defaults, which has to be there.
 	Sign bool
+	// Fallback, if set, takes over where the git server refuses or breaks all
+	// connections. It gets the commit, which may have arrived all the same, and
+	// returns the hash of the one that it made in its place.
+	Fallback func(ctx context.Context, made Commit) (hash string, err error)
 }
 
 // ErrNoSigningKey is that a commit has to be signed and the configuration has
@@ -116,8 +122,23 @@ func (p *Publisher) Publish(ctx context.Context, c *scaffoldernode.ActionContext
 		if err := repo.Restore(made); err != nil {
 			return "", err
 		}
-		return made.Hash, p.Client.Push(ctx, repo, what.Remote, branch, plumbing.NewHash(made.Hash))
+		err = p.Client.Push(ctx, repo, what.Remote, branch, plumbing.NewHash(made.Hash))
+		if what.Fallback != nil && err != nil && ctx.Err() == nil && unreachable(err) {
+			c.Logger.Warn("The git server cannot be reached; trying another way", "error", err)
+			return what.Fallback(ctx, made)
+		}
+		return made.Hash, err
 	})
+}
+
+// unreachable reports whether connections are refused or broken off.
+func unreachable(err error) bool {
+	for _, broken := range []error{syscall.ECONNREFUSED, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, broken) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Publisher) commit(repo *Repo, tree Hash, what Publication) (Commit, error) {

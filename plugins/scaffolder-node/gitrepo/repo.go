@@ -22,6 +22,9 @@ import (
 // Hash names an object.
 type Hash = plumbing.Hash
 
+// ParseHash reads the hexadecimal digits of a hash.
+func ParseHash(digits string) Hash { return plumbing.NewHash(digits) }
+
 // Repo is a database of git objects in a folder of its own, outside of the
 // workspace: nobody but the Repo may write there.
 type Repo struct {
