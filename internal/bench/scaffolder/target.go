@@ -98,7 +98,7 @@ func (t *target) task(ctx context.Context, ref string) (first time.Duration, err
 func (t *target) wait(ctx context.Context, path string, begun time.Time) (first time.Duration, err error) {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
-	const pause = 5 * time.Millisecond
+	const pause = 10 * time.Millisecond
 	for {
 		var now struct{ Status string }
 		if first == 0 {

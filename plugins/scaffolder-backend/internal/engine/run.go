@@ -96,14 +96,9 @@ type execution struct {
 	failure   error            // the first
 	asked     bool             // whether always or failure was called
 	skipped   bool             // whether the step did nothing
+	resumes   bool             // whether the run leaves out what an earlier one finished
+	bereft    bool             // whether it does not because the files are not here
 	kept      keptWorkspace
-}
-
-// resumes reports whether the run goes on after the steps that an earlier one
-// finished. A task that is to start over does not if the files of these steps
-// are not kept. Its checkpoints count.
-func (x *execution) resumes() bool {
-	return x.run.Resume && x.run.State != nil && (x.keepsWorkspace() || !x.run.Spec.Recoverable())
 }
 
 // leaves reports whether the run ends before its task does, which goes on in
@@ -158,7 +153,10 @@ func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if !x.resumes() {
+	if err := x.decideToResume(); err != nil {
+		return nil, err
+	}
+	if !x.resumes {
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("empty the workspace: %w", err)
 		}
@@ -233,8 +231,13 @@ func (x *execution) steps() (*template.Record, error) {
 	if err := x.log(scaffoldercommon.EventBody{Message: fmt.Sprintf("Starting up task with %d steps", count)}); err != nil {
 		return nil, err
 	}
+	if x.bereft {
+		if err := x.log(scaffoldercommon.EventBody{Message: "The files of earlier steps are not here - all steps run again."}); err != nil {
+			return nil, err
+		}
+	}
 	done := map[string]json.RawMessage{}
-	if x.resumes() {
+	if x.resumes {
 		if err := x.hideCreated(); err != nil {
 			return nil, err
 		}

@@ -59,8 +59,15 @@ func (x *execution) keep(kind, key string, value json.RawMessage) error {
 		return err
 	}
 	all := []tasks.Kept{{Kind: kind, Key: key, Value: value}}
-	if !x.keepsWorkspace() {
+	if !x.run.Resume {
 		return x.run.State.Keep(x.ctx, all...)
+	}
+	if !x.keepsWorkspace() {
+		files, err := x.files()
+		if err != nil {
+			return err
+		}
+		return x.run.State.Keep(x.ctx, append(all, files)...)
 	}
 	x.kept.mu.Lock()
 	defer x.kept.mu.Unlock()
