@@ -104,6 +104,9 @@ func (s *Server) route(mux *http.ServeMux, pattern string, handle handler) {
 			if x.repo = s.world.Repository(r.PathValue("owner"), r.PathValue("repo")); x.repo == nil {
 				return problem("Not Found", http.StatusNotFound)
 			}
+			if !x.repo.git { // its files are only in searches
+				return problem("Not Found", http.StatusNotFound)
+			}
 			for _, denied := range x.repo.Setup.Denied {
 				if strings.Contains(r.URL.Path, denied) {
 					return problem("Resource not accessible by integration", http.StatusForbidden)
