@@ -36,6 +36,7 @@ type Server struct {
 	mu sync.Mutex
 	// PageSize bounds the pages of lists; 100.
 	pageSize int
+	refusing string
 	next     int64
 	world
 }
@@ -65,6 +66,10 @@ func (s *Server) Integration(more ...string) string {
 	return fmt.Sprintf("integrations: {gitlab: [{host: %q, baseUrl: %q, apiBaseUrl: %q, token: %s%s}]}\n",
 		s.Host, s.URL, s.URL+"/api/v4", Token, strings.Join(append([]string{""}, more...), ", "))
 }
+
+// RefuseOnce refuses the next request whose method and path end so, such as
+// "POST /issues".
+func (s *Server) RefuseOnce(request string) { s.mu.Lock(); defer s.mu.Unlock(); s.refusing = request }
 
 // PageTo bounds the pages of lists.
 func (s *Server) PageTo(n int) { s.mu.Lock(); defer s.mu.Unlock(); s.pageSize = n }
@@ -161,6 +166,10 @@ func (s *Server) answer(r *http.Request, known, required []string, handle func(*
 	user := s.authenticate(r)
 	if user == nil {
 		return refuse(http.StatusUnauthorized, "401 Unauthorized")
+	}
+	if method, at, ok := strings.Cut(s.refusing, " "); ok && r.Method == method && strings.HasSuffix(r.URL.Path, at) {
+		s.refusing = ""
+		return refuse(http.StatusForbidden, "403 Forbidden")
 	}
 	in := map[string]any{}
 	if r.Method == http.MethodPost || r.Method == http.MethodPut {

@@ -2,6 +2,7 @@ package scaffoldermodulegitea
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/flytower/flytower/backend"
@@ -21,6 +22,7 @@ var Module = backend.NewModule("scaffolder", "gitea", declare,
 func declare(env *backend.ModuleEnv) backend.InitFunc {
 	var (
 		config    = core.RootConfig.From(env)
+		log       = core.Logger.From(env)
 		lifecycle = core.Lifecycle.From(env)
 		actions   = scaffoldernode.Actions.From(env)
 	)
@@ -29,8 +31,14 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		if err := lifecycle().OnStop("close the connections to Gitea", func(context.Context) error { g.close(); return nil }); err != nil {
-			g.close()
+		stop := config().Subscribe(func() {
+			if err := g.read(config()); err != nil {
+				log().Error("the changed configuration for Gitea is wrong; the last good one stays", "error", err)
+			}
+		})
+		end := func() { stop(); g.close() }
+		if err := lifecycle().OnStop("close the connections to Gitea", func(context.Context) error { end(); return nil }); err != nil {
+			end()
 			return err
 		}
 		return actions().AddActions(g.publish())
@@ -39,12 +47,31 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 
 // gitea is what the action works with.
 type gitea struct {
-	hosts    *integration.Hosts
-	defaults gitrepo.Defaults
-	client   *hostclient.Client
-	git      *gitrepo.Client
-	now      func() time.Time
-	sleep    func(context.Context, time.Duration) error
+	current atomic.Pointer[settings]
+	client  *hostclient.Client
+	git     *gitrepo.Client
+	now     func() time.Time
+	sleep   func(context.Context, time.Duration) error
+}
+
+// settings are what the module reads from the configuration, whenever that
+// changes.
+type settings struct {
+	hosts   *integration.Hosts
+	commits gitrepo.Defaults
+}
+
+// read takes over a configuration. Where it is wrong, the last one stays.
+func (g *gitea) read(config core.Config) (err error) {
+	s := &settings{}
+	if s.commits, err = gitrepo.ReadDefaults(config); err != nil {
+		return err
+	}
+	if s.hosts, err = integration.FromConfig(config); err != nil {
+		return err
+	}
+	g.current.Store(s)
+	return nil
 }
 
 // options replace the clock in tests.
@@ -57,17 +84,13 @@ type options struct {
 
 // open reads the configuration and makes the clients.
 func open(config core.Config, o options) (*gitea, error) {
-	defaults, err := gitrepo.ReadDefaults(config)
-	if err != nil {
+	g := &gitea{now: o.now, sleep: o.sleep}
+	if err := g.read(config); err != nil {
 		return nil, err
 	}
-	hosts, err := integration.FromConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	transport := egress.New(egress.Options{Trusted: hosts.Trusts}).Transport()
+	transport := egress.New(egress.Options{Trusted: func(host string) bool { return g.current.Load().hosts.Trusts(host) }}).Transport()
 	o.http.Transport, o.git.Transport = transport, transport
-	g := &gitea{hosts: hosts, defaults: defaults, client: hostclient.New(o.http), git: gitrepo.NewClient(o.git), now: o.now, sleep: o.sleep}
+	g.client, g.git = hostclient.New(o.http), gitrepo.NewClient(o.git)
 	if g.now == nil {
 		g.now = time.Now
 	}

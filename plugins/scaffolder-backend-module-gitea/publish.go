@@ -51,22 +51,23 @@ func (g *gitea) publish() scaffoldernode.Action {
 }
 
 func (g *gitea) runPublish(ctx context.Context, c *scaffoldernode.ActionContext, in publishInput) (out publishOutput, err error) {
-	repo, err := scaffoldernode.ParseRepoURL(g.hosts, in.RepoURL)
+	now := g.current.Load()
+	repo, err := scaffoldernode.ParseRepoURL(now.hosts, in.RepoURL)
 	if err != nil {
 		return out, err
 	}
-	i := slices.IndexFunc(g.hosts.Gitea, func(h integration.Gitea) bool { return h.Host == strings.ToLower(repo.Host) })
+	i := slices.IndexFunc(now.hosts.Gitea, func(h integration.Gitea) bool { return h.Host == strings.ToLower(repo.Host) })
 	if i < 0 {
 		return out, apierr.Input("No matching integration configuration for host %s, please check your integrations config", repo.Host)
 	}
-	host := g.hosts.Gitea[i]
+	host := now.hosts.Gitea[i]
 	if host.Username == "" || host.Password.IsZero() {
 		return out, apierr.Input("Credentials for the gitea %s required.", repo.Host)
 	}
 	if repo.Owner == "" {
 		repo.Owner = host.Username
 	}
-	publisher, err := g.publisher(host)
+	publisher, err := g.publisher(host, now.commits)
 	if err != nil {
 		return out, err
 	}
@@ -83,7 +84,7 @@ func (g *gitea) runPublish(ctx context.Context, c *scaffoldernode.ActionContext,
 	out.CommitHash, err = publisher.Publish(ctx, c, gitrepo.Publication{
 		Remote: gitrepo.Remote{URL: out.RemoteURL, Auth: gitrepo.Basic(host.Username, host.Password)},
 		Branch: branch, Key: repo.Host + "/" + repo.Owner + "/" + repo.Repo, SourcePath: in.SourcePath, Sign: in.SignCommit,
-		Message: cmp.Or(g.defaults.Message, in.GitCommitMessage, "initial commit") + "\n\nChange-Id: I" + changeID(),
+		Message: cmp.Or(now.commits.Message, in.GitCommitMessage, "initial commit") + "\n\nChange-Id: I" + changeID(),
 		Author:  gitrepo.Person{Name: in.GitAuthorName, Email: in.GitAuthorEmail},
 	})
 	if err != nil {
@@ -101,8 +102,8 @@ func changeID() string {
 }
 
 // publisher is what pushes to a host, with its signing key if it has one.
-func (g *gitea) publisher(host integration.Gitea) (*gitrepo.Publisher, error) {
-	p := &gitrepo.Publisher{Client: g.git, Defaults: g.defaults, Now: g.now}
+func (g *gitea) publisher(host integration.Gitea, defaults gitrepo.Defaults) (*gitrepo.Publisher, error) {
+	p := &gitrepo.Publisher{Client: g.git, Defaults: defaults, Now: g.now}
 	if host.CommitSigningKey.IsZero() {
 		return p, nil
 	}
@@ -144,6 +145,9 @@ func (a api) createRepository(ctx context.Context, c *scaffoldernode.ActionConte
 			return false, fmt.Errorf("Unable to create repository, %w", err) //nolint:staticcheck // users know it
 		}
 		if answer.Status != http.StatusCreated {
+			if err := scaffoldernode.Refused(ctx, c, key); err != nil {
+				return false, err
+			}
 			return false, apierr.Input("Unable to create repository, %w", refused(answer))
 		}
 		return true, nil

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/flytower/flytower/core/jsonschema"
+	"github.com/flytower/flytower/internal/configtest"
 	"github.com/flytower/flytower/internal/fakegitlab"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/actiontest"
@@ -350,6 +351,24 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%s is not tested", a.ID)
 		}
 	}
+}
+
+// TestAChangedConfigurationCounts from the next request on, unless it is wrong.
+func TestAChangedConfigurationCounts(t *testing.T) {
+	t.Parallel()
+	w := begin(t, "")
+	input := map[string]any{"repoUrl": "HOST"}
+	if err := w.g.read(configtest.FromYAML(t, strings.Replace(w.Integration(), fakegitlab.Token, "old", 1))); err != nil {
+		t.Fatal(err)
+	}
+	w.fails("401 Unauthorized", "gitlab:user:info", input)
+	if err := w.g.read(configtest.FromYAML(t, w.Integration())); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.g.read(configtest.FromYAML(t, "integrations: {gitlab: [{host: no host}]}")); err == nil {
+		t.Error("a wrong configuration was taken over")
+	}
+	w.succeeds("gitlab:user:info", input)
 }
 
 // TestExamples checks the inputs of the examples against the schemas.

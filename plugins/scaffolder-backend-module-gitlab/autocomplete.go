@@ -15,7 +15,7 @@ func (g *gitlab) complete(ctx context.Context, r scaffoldernode.AutocompleteRequ
 	if host == "" {
 		host = "gitlab.com"
 	}
-	a, err := g.connect(host, r.Token, g.settings.userTokens)
+	a, err := g.connect(host, r.Token, g.config().userTokens)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/flytower/flytower/apierr"
@@ -17,13 +18,15 @@ import (
 
 // gitlab is what all actions share.
 type gitlab struct {
-	settings settings
-	hosts    *integration.Hosts
-	client   *hostclient.Client
-	git      *gitrepo.Client
-	now      func() time.Time
-	sleep    func(context.Context, time.Duration) error
+	current atomic.Pointer[settings]
+	client  *hostclient.Client
+	git     *gitrepo.Client
+	now     func() time.Time
+	sleep   func(context.Context, time.Duration) error
 }
+
+// config returns the settings as they are now.
+func (g *gitlab) config() *settings { return g.current.Load() }
 
 // target is the part of the input that says where, and as whom.
 type target struct {
@@ -37,7 +40,7 @@ func (g *gitlab) at(t target) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	return g.connect(host, t.Token, g.settings.userTokens)
+	return g.connect(host, t.Token, g.config().userTokens)
 }
 
 // hostOf returns the host of a repository URL, which may have no more.
@@ -52,11 +55,11 @@ func (g *gitlab) hostOf(repoURL string) (string, error) {
 // project returns the API of the host of a repository URL, and the project
 // that it names.
 func (g *gitlab) project(t target) (*api, scaffoldernode.RepoURL, error) {
-	repo, err := scaffoldernode.ParseRepoURL(g.hosts, t.RepoURL)
+	repo, err := scaffoldernode.ParseRepoURL(g.config().hosts, t.RepoURL)
 	if err != nil {
 		return nil, repo, err
 	}
-	a, err := g.connect(repo.Host, t.Token, g.settings.userTokens)
+	a, err := g.connect(repo.Host, t.Token, g.config().userTokens)
 	return a, repo, err
 }
 
@@ -70,11 +73,12 @@ func projectPath(r scaffoldernode.RepoURL) string {
 
 // integration returns the configuration of a host.
 func (g *gitlab) integration(host string) (integration.GitLab, error) {
-	i := slices.IndexFunc(g.hosts.GitLab, func(c integration.GitLab) bool { return c.Host == strings.ToLower(host) })
+	hosts := g.config().hosts.GitLab
+	i := slices.IndexFunc(hosts, func(c integration.GitLab) bool { return c.Host == strings.ToLower(host) })
 	if i < 0 {
 		return integration.GitLab{}, apierr.Input("No matching integration configuration for host %s, please check your integrations config", host)
 	}
-	return g.hosts.GitLab[i], nil
+	return hosts[i], nil
 }
 
 // connect chooses the credential: the token of the user, or else that of the

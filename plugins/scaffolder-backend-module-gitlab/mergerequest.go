@@ -185,12 +185,12 @@ func (m *merging) prepareBranch(ctx context.Context, c *scaffoldernode.ActionCon
 				return true, nil // an earlier run of the step created it
 			}
 		}
-		return true, m.change(ctx, c, found)
+		return true, m.change(ctx, c, key, found)
 	})
 	return err
 }
 
-func (m *merging) change(ctx context.Context, c *scaffoldernode.ActionContext, existing *branch) error {
+func (m *merging) change(ctx context.Context, c *scaffoldernode.ActionContext, key string, existing *branch) error {
 	now := tree{}
 	if m.in.CommitAction == "" || m.in.CommitAction == auto {
 		var err error
@@ -224,13 +224,13 @@ func (m *merging) change(ctx context.Context, c *scaffoldernode.ActionContext, e
 		c.Logger.InfoContext(ctx, "Using existing branch "+m.in.BranchName+", which has the changes already.")
 		return nil
 	case len(all) == 0:
-		if err := m.api.createBranch(ctx, m.project, m.in.BranchName, m.target); err != nil {
+		if err := noteRefusal(ctx, c, key, m.api.createBranch(ctx, m.project, m.in.BranchName, m.target)); err != nil {
 			return apierr.Input("The branch creation failed. Please check that your repo does not already contain a branch named '%s'. %w", m.in.BranchName, err)
 		}
 		return nil
 	}
 	_, err = m.api.commit(ctx, m.project, commitRequest{Branch: m.in.BranchName, StartBranch: m.target, Message: m.in.Title, Actions: all})
-	if err != nil {
+	if err = noteRefusal(ctx, c, key, err); err != nil {
 		return apierr.Input("Committing the changes to %s failed. Please check that none of the files created by the template already exists. %w", m.in.BranchName, err)
 	}
 	return nil

@@ -44,7 +44,7 @@ func (g *gitlab) migrateGroup() scaffoldernode.Action {
     sourceUrl: https://gitlab.com
 `),
 	}, func(ctx context.Context, c *scaffoldernode.ActionContext, in groupMigrateInput) (out groupMigrateOutput, err error) {
-		repo, err := scaffoldernode.ParseRepoURL(g.hosts, in.DestinationURL)
+		repo, err := scaffoldernode.ParseRepoURL(g.config().hosts, in.DestinationURL)
 		if err != nil {
 			return out, err
 		}
@@ -75,7 +75,7 @@ func (g *gitlab) migrateGroup() scaffoldernode.Action {
 					"destination_slug": repo.Repo, "destination_namespace": repo.Owner,
 				}},
 			}, &created)
-			return created.ID, err
+			return created.ID, noteRefusal(ctx, c, this, err)
 		})
 		if err != nil {
 			return groupMigrateOutput{}, apierr.Input("Failed to transfer repo %[1]s. Make sure that %[1]s exists in %[2]s, and token has enough rights.\nError: %[3]w", in.SourceFullPath, in.SourceURL, err)

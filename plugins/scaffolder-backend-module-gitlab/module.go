@@ -6,7 +6,6 @@ import (
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/core"
-	"github.com/flytower/flytower/integration"
 	"github.com/flytower/flytower/integration/egress"
 	"github.com/flytower/flytower/integration/hostclient"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
@@ -21,6 +20,7 @@ var Module = backend.NewModule("scaffolder", "gitlab", declare,
 func declare(env *backend.ModuleEnv) backend.InitFunc {
 	var (
 		config       = core.RootConfig.From(env)
+		log          = core.Logger.From(env)
 		lifecycle    = core.Lifecycle.From(env)
 		actions      = scaffoldernode.Actions.From(env)
 		autocomplete = scaffoldernode.Autocomplete.From(env)
@@ -30,8 +30,14 @@ func declare(env *backend.ModuleEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		if err := lifecycle().OnStop("close the connections to GitLab", func(context.Context) error { g.close(); return nil }); err != nil {
-			g.close()
+		stop := config().Subscribe(func() {
+			if err := g.read(config()); err != nil {
+				log().Error("the changed configuration for GitLab is wrong; the last good one stays", "error", err)
+			}
+		})
+		end := func() { stop(); g.close() }
+		if err := lifecycle().OnStop("close the connections to GitLab", func(context.Context) error { end(); return nil }); err != nil {
+			end()
 			return err
 		}
 		if err := actions().AddActions(g.actions()...); err != nil {
@@ -51,17 +57,13 @@ type options struct {
 
 // open reads the configuration and makes the clients.
 func open(config core.Config, o options) (*gitlab, error) {
-	settings, err := readSettings(config)
-	if err != nil {
+	g := &gitlab{now: o.now, sleep: o.sleep}
+	if err := g.read(config); err != nil {
 		return nil, err
 	}
-	hosts, err := integration.FromConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	transport := egress.New(egress.Options{Trusted: hosts.Trusts}).Transport()
+	transport := egress.New(egress.Options{Trusted: func(host string) bool { return g.config().hosts.Trusts(host) }}).Transport()
 	o.http.Transport, o.git.Transport = transport, transport
-	g := &gitlab{settings: settings, hosts: hosts, client: hostclient.New(o.http), git: gitrepo.NewClient(o.git), now: o.now, sleep: o.sleep}
+	g.client, g.git = hostclient.New(o.http), gitrepo.NewClient(o.git)
 	if g.now == nil {
 		g.now = time.Now
 	}
@@ -69,6 +71,15 @@ func open(config core.Config, o options) (*gitlab, error) {
 		g.sleep = sleep
 	}
 	return g, nil
+}
+
+// read takes over a configuration. Where it is wrong, the last one stays.
+func (g *gitlab) read(config core.Config) error {
+	s, err := readSettings(config)
+	if err == nil {
+		g.current.Store(&s)
+	}
+	return err
 }
 
 func (g *gitlab) close() {

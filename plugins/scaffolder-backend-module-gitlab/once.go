@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
@@ -39,8 +40,21 @@ func createOnce[T any](ctx context.Context, c *scaffoldernode.ActionContext, key
 				return found[0], nil
 			}
 		}
-		return o.create(ctx)
+		created, err := o.create(ctx)
+		return created, noteRefusal(ctx, c, key, err)
 	})
+}
+
+// noteRefusal notes that GitLab refused to create something: what is there when
+// the step runs again is not ours.
+func noteRefusal(ctx context.Context, c *scaffoldernode.ActionContext, key string, err error) error {
+	if !isRefusal(err) {
+		return err
+	}
+	if noting := scaffoldernode.Refused(ctx, c, key); noting != nil {
+		return errors.Join(err, noting)
+	}
+	return err
 }
 
 // unknown returns what is not among the known ids, in the order of the ids.

@@ -87,7 +87,8 @@ func (g *gitlab) triggerPipeline() scaffoldernode.Action {
 					return found[0].WebURL, nil
 				}
 			}
-			return t.run(ctx, c)
+			address, err := t.run(ctx, c)
+			return address, noteRefusal(ctx, c, this, err)
 		})
 		return out, err
 	}), map[string]string{"projectId": numberOrText})

@@ -116,7 +116,7 @@ func (g *gitlab) publish() scaffoldernode.Action {
 }
 
 func (g *gitlab) runPublish(ctx context.Context, c *scaffoldernode.ActionContext, in publishInput) (out publishOutput, err error) {
-	repo, err := scaffoldernode.ParseRepoURL(g.hosts, in.RepoURL)
+	repo, err := scaffoldernode.ParseRepoURL(g.config().hosts, in.RepoURL)
 	if err != nil {
 		return out, err
 	}
@@ -127,11 +127,11 @@ func (g *gitlab) runPublish(ctx context.Context, c *scaffoldernode.ActionContext
 	if err != nil {
 		return out, err
 	}
-	a, err := g.connect(repo.Host, in.Token, g.settings.userTokens)
+	a, err := g.connect(repo.Host, in.Token, g.config().userTokens)
 	if err != nil {
 		return out, err
 	}
-	if g.settings.userTokens && (in.SetUserAsOwner || in.OwnerUsername != "") {
+	if g.config().userTokens && (in.SetUserAsOwner || in.OwnerUsername != "") {
 		return out, apierr.Input("The setUserAsOwner and ownerUsername inputs cannot be used when scaffolder.requireScmUserCredentials is enabled because they require credentials from the GitLab integration")
 	}
 	publisher, err := g.publisher(host)
@@ -190,7 +190,7 @@ func sourcePath(v json.RawMessage) (folder string, push bool) {
 
 // publisher is what pushes to a host, with its signing key if it has one.
 func (g *gitlab) publisher(host integration.GitLab) (*gitrepo.Publisher, error) {
-	p := &gitrepo.Publisher{Client: g.git, Defaults: g.settings.commits, Now: g.now}
+	p := &gitrepo.Publisher{Client: g.git, Defaults: g.config().commits, Now: g.now}
 	if host.CommitSigningKey.IsZero() {
 		return p, nil
 	}
@@ -244,7 +244,7 @@ func (a *api) createProject(ctx context.Context, c *scaffoldernode.ActionContext
 			projectSettings
 			NamespaceID int64 `json:"namespace_id"`
 		}{settings, namespace.ID}, &created)
-		return created, err
+		return created, noteRefusal(ctx, c, this, err)
 	})
 	return p, false, err
 }

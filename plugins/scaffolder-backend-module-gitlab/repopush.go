@@ -57,7 +57,7 @@ func (g *gitlab) pushToRepo() scaffoldernode.Action {
 					return found, err
 				}
 			}
-			return p.push(ctx, c, was)
+			return p.push(ctx, c, this, was)
 		})
 		return repoPushOutput{p.project, p.project, hash}, err
 	})
@@ -117,7 +117,7 @@ func (p *pushing) made(ctx context.Context, was branchState) (string, error) {
 	return hash, err
 }
 
-func (p *pushing) push(ctx context.Context, c *scaffoldernode.ActionContext, was branchState) (string, error) {
+func (p *pushing) push(ctx context.Context, c *scaffoldernode.ActionContext, key string, was branchState) (string, error) {
 	now, base := tree{}, p.in.BranchName
 	if !was.Exists {
 		base = was.From
@@ -147,6 +147,7 @@ func (p *pushing) push(ctx context.Context, c *scaffoldernode.ActionContext, was
 	hash, err := p.api.commit(ctx, p.project, commitRequest{
 		Branch: p.in.BranchName, StartBranch: was.From, Message: p.in.CommitMessage, Actions: all, AllowEmpty: p.in.AllowEmpty,
 	})
+	err = noteRefusal(ctx, c, key, err)
 	switch {
 	case err == nil:
 		return hash, nil

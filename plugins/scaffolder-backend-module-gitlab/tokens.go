@@ -40,7 +40,8 @@ func issueToken(ctx context.Context, c *scaffoldernode.ActionContext, key string
 				}
 			}
 		}
-		return o.create(ctx)
+		created, err := o.create(ctx)
+		return created, noteRefusal(ctx, c, key, err)
 	})
 }
 

@@ -96,7 +96,7 @@ func (g *gitlab) createProjectVariable() scaffoldernode.Action {
 			return out, err
 		}
 		_, err = scaffoldernode.Checkpoint(ctx, c, this, func(ctx context.Context) (bool, error) {
-			return true, a.createVariable(ctx, project, v, again && !existed)
+			return true, noteRefusal(ctx, c, this, a.createVariable(ctx, project, v, again && !existed))
 		})
 		return out, err
 	}), map[string]string{"projectId": numberOrText, "key": `"pattern":"^[A-Za-z0-9_]{1,255}$"`})
