@@ -20,6 +20,7 @@ import (
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/api"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/permissions"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/published"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/schema"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/templating"
@@ -51,6 +52,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		authorization = core.PermissionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
 		catalog       = catalognode.Catalog.From(env)
+		registry      = core.ActionsRegistry.From(env)
+		client        = scaffoldernode.Scaffolder.From(env)
 	)
 	x := newExtensions()
 	scaffoldernode.Actions.Offer(env, x)
@@ -101,6 +104,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			Ask: ask, HTTPAuth: httpAuth(), Auth: auth(), Peers: peers(), Auditor: auditor(), Stop: lifecycle().Done(),
 		}
 		handler.Register(router())
+		if err := published.Register(registry(), published.Scaffolder{Client: client(), Peers: peers()}); err != nil {
+			return err
+		}
 		log().InfoContext(ctx, "Starting scaffolder with the following actions enabled "+strings.Join(x.actions.Names(), ", "))
 
 		if err := lifecycle().OnStart("listen to other instances", func(context.Context) error {
