@@ -21,6 +21,7 @@ import (
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/permissions"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/published"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/schema"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/templating"
@@ -52,8 +53,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		authorization = core.PermissionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
 		catalog       = catalognode.Catalog.From(env)
-		registry      = core.ActionsRegistry.From(env)
+		tools         = core.ActionsRegistry.From(env)
 		client        = scaffoldernode.Scaffolder.From(env)
+		services      = core.Actions.From(env)
 	)
 	x := newExtensions()
 	scaffoldernode.Actions.Offer(env, x)
@@ -94,17 +96,18 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err := permissions.Register(authorization(), store.Get); err != nil {
 			return err
 		}
+		others := &registry.Published{Service: services(), Logger: log()}
 		runner := &engine.Runner{
-			Actions: &x.actions, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
+			Actions: &x.actions, Published: others, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
 			Authorize: func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
 			Guard:     lifecycle().Guard,
 		}
 		handler := &api.Handler{
-			Store: store, Actions: &x.actions, Templating: language, Runner: runner, Box: box, Completers: x.completers,
+			Store: store, Actions: &x.actions, Published: others, Templating: language, Runner: runner, Box: box, Completers: x.completers,
 			Ask: ask, HTTPAuth: httpAuth(), Auth: auth(), Peers: peers(), Auditor: auditor(), Stop: lifecycle().Done(),
 		}
 		handler.Register(router())
-		if err := published.Register(registry(), published.Scaffolder{Client: client(), Peers: peers()}); err != nil {
+		if err := published.Register(tools(), published.Scaffolder{Client: client(), Peers: peers()}); err != nil {
 			return err
 		}
 		log().InfoContext(ctx, "Starting scaffolder with the following actions enabled "+strings.Join(x.actions.Names(), ", "))

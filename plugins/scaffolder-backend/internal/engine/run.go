@@ -25,6 +25,8 @@ import (
 type Runner struct {
 	Actions    *registry.Registry
 	Templating *templating.Templating
+	// Published are the actions of other plugins; nil knows none.
+	Published *registry.Published
 	// Parameters and Secrets are the default environment of all tasks.
 	Parameters, Secrets map[string]string
 	// WorkDir is where workspaces are made.
@@ -76,6 +78,7 @@ type execution struct {
 	variables *template.Record // without secrets
 	failure   error            // the first
 	asked     bool             // whether always or failure was called
+	published map[string]*registry.Entry
 }
 
 // Execute runs the steps and returns the output of the task. What is written
