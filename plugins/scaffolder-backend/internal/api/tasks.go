@@ -67,7 +67,11 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request) error {
 			return nil, err
 		}
 		apierr.WriteJSON(w, http.StatusCreated, map[string]string{"id": id})
-		return map[string]any{"taskId": id}, nil
+		meta := map[string]any{"taskId": id}
+		if len(t.dropped) > 0 { // they are not part of the task, without a word to the user
+			meta["droppedSteps"] = t.dropped
+		}
+		return meta, nil
 	}))
 }
 

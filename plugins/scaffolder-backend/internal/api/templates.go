@@ -47,6 +47,8 @@ type source struct {
 	// parameters are the pages that the caller may see, steps the steps.
 	parameters []template.Value
 	steps      []template.Value
+	// dropped are the ids of the steps that the caller may not see.
+	dropped []string
 }
 
 // template reads a template that the caller may use.
@@ -74,15 +76,24 @@ func (h *Handler) template(ctx context.Context, who core.Credentials, text strin
 	if err != nil {
 		return nil, err
 	}
-	if s.parameters, err = keep(s.spec("parameters"), parameter); err != nil {
+	if s.parameters, _, err = keep(s.spec("parameters"), parameter); err != nil {
 		return nil, err
 	}
-	s.steps, err = keep(s.spec("steps"), step)
+	var dropped []int
+	s.steps, dropped, err = keep(s.spec("steps"), step)
+	for _, i := range dropped {
+		id, ok := template.Member(template.Member(s.spec("steps"), strconv.Itoa(i)), "id").(template.String)
+		if !ok || id == "" {
+			id = template.String("step-" + strconv.Itoa(i+1))
+		}
+		s.dropped = append(s.dropped, string(id))
+	}
 	return s, err
 }
 
-// keep returns the items for which a decision holds. What is no list is one.
-func keep(v template.Value, allowed func(template.Value) (bool, error)) ([]template.Value, error) {
+// keep returns the items for which a decision holds, and the places of those
+// for which it does not. What is no list is one item.
+func keep(v template.Value, allowed func(template.Value) (bool, error)) (kept []template.Value, dropped []int, err error) {
 	var items []template.Value
 	switch v := v.(type) {
 	case *template.Array:
@@ -92,17 +103,19 @@ func keep(v template.Value, allowed func(template.Value) (bool, error)) ([]templ
 	case *template.Record:
 		items = append(items, v)
 	}
-	kept := []template.Value{}
-	for _, item := range items {
+	kept = []template.Value{}
+	for i, item := range items {
 		ok, err := allowed(item)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if ok {
 			kept = append(kept, item)
+		} else {
+			dropped = append(dropped, i)
 		}
 	}
-	return kept, nil
+	return kept, dropped, nil
 }
 
 func (s *source) spec(key string) template.Value {
