@@ -98,6 +98,9 @@ func run(w io.Writer, dir string, groups []string, files, base string) error {
 		group := r.Group
 		if group == "settle" {
 			group = strings.TrimPrefix(r.Name, "settle-")
+			if group == "catalog" && slices.Contains(groups, "scaffolder") {
+				group = "scaffolder" // whose templates are in the catalog
+			}
 		}
 		if !slices.Contains(groups, group) || r.Error != "" || slices.Contains(leftOut, r.Name) || r.Response.Messages != nil || len(r.Request.Body) > maxRequest {
 			continue
