@@ -32,6 +32,7 @@ import (
 	permissionbackend "github.com/flytower/flytower/plugins/permission-backend"
 	permissionmoduleallowallpolicy "github.com/flytower/flytower/plugins/permission-backend-module-allow-all-policy"
 	permissionmoduledeclarativepolicy "github.com/flytower/flytower/plugins/permission-backend-module-declarative-policy"
+	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
 )
 
 // Features returns the plugins and modules of the standard backend.
@@ -59,7 +60,8 @@ func Features() []backend.Feature {
 		permissionbackend.Plugin,
 		permissionmoduleallowallpolicy.Module,
 		permissionmoduledeclarativepolicy.Module, // if permission.policy is configured
-		otlp.Factory,                             // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
+		scaffolderbackend.Plugin,
+		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
 	}
 }
 

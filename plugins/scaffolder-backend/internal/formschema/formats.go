@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/flytower/flytower/internal/ecmaregexp"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
@@ -33,28 +34,31 @@ func listOf(value string) string {
 	return `rgb\(` + space + `*` + value + comma + value + comma + value + space + `*\)`
 }
 
-// Formats that are checked by an expression; of those that are missing here,
-// and have no function below, all texts are.
-var formats = map[string]*regexp.Regexp{
-	"date-time":             regexp.MustCompile(`^` + day + `[tT ]` + clock + `(?:\.\d+)?(?:[zZ]|[+-][0-5][0-9]:(?:60|[0-5][0-9]))$`),
-	"date":                  regexp.MustCompile(`^` + day + `$`),
-	"time":                  regexp.MustCompile(`^` + clock + `$`),
-	"duration":              regexp.MustCompile(`(?i)P(?:` + hours + `|\d+(?:D|M(?:\d+D)?|Y(?:\d+M(?:\d+D)?)?)(?:` + hours + `)?|\d+W)`),
-	"email":                 regexp.MustCompile(`^` + word + `(?:\.` + word + `)*@(?:` + label + `(?:\.` + label + `)+|\[` + ip4 + `\])$`),
-	"idn-email":             regexp.MustCompile(`^(?:"(?:[!#-\[\]-\x{10FFFF}]|\\[\t -\x{10FFFF}])*"|` + wideWord + `)@(?:` + wideWord + `|\[[!-Z^-\x{10FFFF}]*\])$`),
-	"ip-address":            regexp.MustCompile(`^` + ip4 + `$`),
-	"uri":                   regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:[^\s\v\p{Z}\x{FEFF}]*$`),
-	"uuid":                  regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`),
-	"json-pointer":          regexp.MustCompile(`^` + pointer + `$`),
-	"relative-json-pointer": regexp.MustCompile(`^\d+(?:#|` + pointer + `)$`),
-	"hostname":              regexp.MustCompile(`^` + label + `(?:\.` + label + `)*\.?$`),
-	"style":                 regexp.MustCompile(`[^\r\n\t ][^:]*:`),
-	"color": regexp.MustCompile(`^(?:#?(?:[0-9A-Fa-f]{3}){1,2}|aqua|black|blue|fuchsia|gray|green|lime|maroon|navy|olive|orange|purple|red|silver|teal|white|yellow|` +
-		listOf(byteText) + `|` + listOf(percent) + `)$`),
-	"phone":        regexp.MustCompile(`^\+(?:[0-9] ?){6,14}[0-9]$`),
-	"alpha":        regexp.MustCompile(`^[a-zA-Z]+$`),
-	"alphanumeric": regexp.MustCompile(`^[a-zA-Z0-9]+$`),
-}
+// formats are those that are checked by an expression; of formats that are
+// missing here, and have no function below, all texts are. They are made when
+// the first one is needed.
+var formats = sync.OnceValue(func() map[string]*regexp.Regexp {
+	return map[string]*regexp.Regexp{
+		"date-time":             regexp.MustCompile(`^` + day + `[tT ]` + clock + `(?:\.\d+)?(?:[zZ]|[+-][0-5][0-9]:(?:60|[0-5][0-9]))$`),
+		"date":                  regexp.MustCompile(`^` + day + `$`),
+		"time":                  regexp.MustCompile(`^` + clock + `$`),
+		"duration":              regexp.MustCompile(`(?i)P(?:` + hours + `|\d+(?:D|M(?:\d+D)?|Y(?:\d+M(?:\d+D)?)?)(?:` + hours + `)?|\d+W)`),
+		"email":                 regexp.MustCompile(`^` + word + `(?:\.` + word + `)*@(?:` + label + `(?:\.` + label + `)+|\[` + ip4 + `\])$`),
+		"idn-email":             regexp.MustCompile(`^(?:"(?:[!#-\[\]-\x{10FFFF}]|\\[\t -\x{10FFFF}])*"|` + wideWord + `)@(?:` + wideWord + `|\[[!-Z^-\x{10FFFF}]*\])$`),
+		"ip-address":            regexp.MustCompile(`^` + ip4 + `$`),
+		"uri":                   regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:[^\s\v\p{Z}\x{FEFF}]*$`),
+		"uuid":                  regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`),
+		"json-pointer":          regexp.MustCompile(`^` + pointer + `$`),
+		"relative-json-pointer": regexp.MustCompile(`^\d+(?:#|` + pointer + `)$`),
+		"hostname":              regexp.MustCompile(`^` + label + `(?:\.` + label + `)*\.?$`),
+		"style":                 regexp.MustCompile(`[^\r\n\t ][^:]*:`),
+		"color": regexp.MustCompile(`^(?:#?(?:[0-9A-Fa-f]{3}){1,2}|aqua|black|blue|fuchsia|gray|green|lime|maroon|navy|olive|orange|purple|red|silver|teal|white|yellow|` +
+			listOf(byteText) + `|` + listOf(percent) + `)$`),
+		"phone":        regexp.MustCompile(`^\+(?:[0-9] ?){6,14}[0-9]$`),
+		"alpha":        regexp.MustCompile(`^[a-zA-Z]+$`),
+		"alphanumeric": regexp.MustCompile(`^[a-zA-Z0-9]+$`),
+	}
+})
 
 // otherNames of formats.
 var otherNames = map[string]string{"ipv4": "ip-address", "iri": "uri", "host-name": "hostname", "regexp": "regex", "pattern": "regex"}
@@ -91,12 +95,12 @@ func hasFormat(name, text string) bool {
 	case "utc-millisec":
 		return isWhole(text)
 	case "hostname":
-		return len(text) <= longestHost && formats[name].MatchString(text)
+		return len(text) <= longestHost && formats()[name].MatchString(text)
 	case "regex":
 		_, err := ecmaregexp.Compile(text, "")
 		return err == nil
 	}
-	re := formats[name]
+	re := formats()[name]
 	return re == nil || re.MatchString(text)
 }
 
@@ -107,52 +111,57 @@ func isIPv6(text string) bool {
 	return err == nil && ip.Is6() && (!zoned || zone != "")
 }
 
-var (
-	scheme    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
-	authority = regexp.MustCompile(`^(?:(?:%[0-9A-Fa-f]{2}|[!$&-.0-9;=A-Z_a-z~])+|(?:\[(?:(?:[Vv][0-9A-Fa-f]+\.[!$&-.0-;=A-Z_a-z~]+)?|[.0-:A-Fa-f]+)\])?)(?::\d*)?$`)
-	segments  = regexp.MustCompile(`^(?:%[0-9A-Fa-f]{2}|[!$&-;=?-Z_a-z~])*$`)
-	wide      = regexp.MustCompile(`[\x7f-\x{10FFFF}]`)
-)
+// reference has the parts of a URL reference.
+var reference = sync.OnceValue(func() (r struct{ scheme, authority, segments, wide *regexp.Regexp }) {
+	r.scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
+	r.authority = regexp.MustCompile(`^(?:(?:%[0-9A-Fa-f]{2}|[!$&-.0-9;=A-Z_a-z~])+|(?:\[(?:(?:[Vv][0-9A-Fa-f]+\.[!$&-.0-;=A-Z_a-z~]+)?|[.0-:A-Fa-f]+)\])?)(?::\d*)?$`)
+	r.segments = regexp.MustCompile(`^(?:%[0-9A-Fa-f]{2}|[!$&-;=?-Z_a-z~])*$`)
+	r.wide = regexp.MustCompile(`[\x7f-\x{10FFFF}]`)
+	return r
+})
 
 // isReference reports whether a text is a reference of RFC 3986 without
 // information on a user; in an international one, characters beyond ASCII are
 // like letters that no scheme may have.
 func isReference(text string, international bool) bool {
+	re := reference()
 	if international {
-		text = wide.ReplaceAllString(text, "~")
+		text = re.wide.ReplaceAllString(text, "~")
 	}
 	text, fragment, _ := strings.Cut(text, "#")
-	if !segments.MatchString(fragment) {
+	if !re.segments.MatchString(fragment) {
 		return false
 	}
-	start := scheme.FindString(text)
+	start := re.scheme.FindString(text)
 	rest := text[len(start):]
 	if host, ok := strings.CutPrefix(rest, "//"); ok {
 		end := strings.IndexAny(host, "/?")
 		if end < 0 {
 			end = len(host)
 		}
-		return authority.MatchString(host[:end]) && segments.MatchString(host[end:])
+		return re.authority.MatchString(host[:end]) && re.segments.MatchString(host[end:])
 	}
 	first := rest
 	if end := strings.IndexAny(rest, "/?"); end >= 0 {
 		first = rest[:end]
 	}
-	return (start != "" || !strings.Contains(first, ":")) && segments.MatchString(rest)
+	return (start != "" || !strings.Contains(first, ":")) && re.segments.MatchString(rest)
 }
 
-var (
-	decimal = regexp.MustCompile(`^([+-]?\d+)(?:\.\d*)?(?:[eE][+-]?\d+)?$`)
-	based   = regexp.MustCompile(`^0(?:[xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)$`)
-)
+// numeral has the forms of numbers: decimal, and with a base.
+var numeral = sync.OnceValue(func() (r struct{ decimal, based *regexp.Regexp }) {
+	r.decimal = regexp.MustCompile(`^([+-]?\d+)(?:\.\d*)?(?:[eE][+-]?\d+)?$`)
+	r.based = regexp.MustCompile(`^0(?:[xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)$`)
+	return r
+})
 
 // isWhole reports whether a text is a number whose first digits are all of it.
 func isWhole(text string) bool {
 	text = strings.TrimSpace(text)
-	if based.MatchString(text) {
+	if numeral().based.MatchString(text) {
 		return true
 	}
-	digits := decimal.FindStringSubmatch(text)
+	digits := numeral().decimal.FindStringSubmatch(text)
 	if digits == nil {
 		return false
 	}
