@@ -163,7 +163,7 @@ func things(listed *atomic.Int64, done *[]string) backend.Feature {
 					next.ServeHTTP(w, r)
 				})
 			})
-			run := func(ctx context.Context, call core.ActionCall) (any, error) {
+			run := func(_ context.Context, call core.ActionCall) (any, error) {
 				*done = append(*done, call.As.Principal.UserEntityRef+" "+string(call.Input))
 				return json.RawMessage(`{"z":1,"a":{"name":"made"}}`), nil
 			}

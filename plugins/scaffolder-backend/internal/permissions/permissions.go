@@ -174,7 +174,7 @@ func hasProperty[T template.Value](u Use, p params) bool {
 	}
 	if text, ok := want.(template.String); ok && ignoresCase(u.Action, p.Key) {
 		other, ok := found.(template.String)
-		return ok && strings.ToLower(string(text)) == strings.ToLower(string(other))
+		return ok && strings.EqualFold(string(text), string(other))
 	}
 	return template.Value(got) == want
 }

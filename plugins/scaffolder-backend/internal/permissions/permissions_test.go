@@ -130,8 +130,8 @@ func TestTheNumberOfAGroupIsNoWayAroundItsPath(t *testing.T) {
 	path := func(value string) core.PermissionCriteria {
 		return leaf(permissions.ActionResource, "HAS_STRING_PROPERTY", `{"key":"path","value":"`+value+`"}`)
 	}
-	notSecret := core.PermissionCriteria{Not: ptr(path("acme/secret"))}
-	quoted := core.PermissionCriteria{Not: ptr(leaf(permissions.ActionResource, "HAS_STRING_PROPERTY", `{"key":"[\"path\"]","value":"acme/secret"}`))}
+	notSecret := core.PermissionCriteria{Not: new(path("acme/secret"))}
+	quoted := core.PermissionCriteria{Not: new(leaf(permissions.ActionResource, "HAS_STRING_PROPERTY", `{"key":"[\"path\"]","value":"acme/secret"}`))}
 	onlyOpen := core.PermissionCriteria{AnyOf: []core.PermissionCriteria{path("acme/open"), leaf(permissions.ActionResource, "HAS_NUMBER_PROPERTY", `{"key":"path"}`)}}
 	byID := leaf(permissions.ActionResource, "HAS_ACTION_ID", `{"actionId":"gitlab:group:access"}`)
 	for _, c := range []struct {
@@ -166,11 +166,9 @@ func TestTheNumberOfAGroupIsNoWayAroundItsPath(t *testing.T) {
 	}
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func TestPartsOfTemplatesAreFilteredByTheirTags(t *testing.T) {
 	t.Parallel()
-	policy := &decided{decision: conditional(core.PermissionCriteria{Not: ptr(leaf(permissions.TemplateResource, "HAS_TAG", `{"tag":"secret"}`))})}
+	policy := &decided{decision: conditional(core.PermissionCriteria{Not: new(leaf(permissions.TemplateResource, "HAS_TAG", `{"tag":"secret"}`))})}
 	parameter, step, err := permissions.Asker{Permissions: policy, Rules: registry(t)}.Parts(t.Context(), core.Credentials{})
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +263,7 @@ func drawCriteria(rt *rapid.T, depth int) core.PermissionCriteria {
 	case 2:
 		return core.PermissionCriteria{AnyOf: many()}
 	case 3:
-		return core.PermissionCriteria{Not: ptr(drawCriteria(rt, depth-1))}
+		return core.PermissionCriteria{Not: new(drawCriteria(rt, depth-1))}
 	}
 	refs := rapid.SliceOfN(rapid.SampledFrom(append(slices.Clone(creators), "user:default/none")), 0, 3).Draw(rt, "refs")
 	text, err := json.Marshal(map[string]any{"createdBy": refs})

@@ -213,7 +213,7 @@ const (
 func (s Scaffolder) dryRun(ctx context.Context, in rehearsal, as core.Credentials) (any, error) {
 	template, err := parse(in.TemplateYAML)
 	if err != nil {
-		return verdict{Message: "The YAML of the template cannot be read", Errors: []string{err.Error()}}, nil
+		return verdict{Message: "The YAML of the template cannot be read", Errors: []string{err.Error()}}, nil //nolint:nilerr // the answer says it
 	}
 	request := scaffoldernode.DryRunRequest{Template: template, Values: in.Values}
 	for _, file := range in.Files {
