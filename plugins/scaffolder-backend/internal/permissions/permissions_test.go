@@ -47,7 +47,9 @@ func leaf(resource, rule, params string) core.PermissionCriteria {
 func TestRules(t *testing.T) {
 	t.Parallel()
 	r := registry(t)
-	use := func(action, input string) permissions.Use { return permissions.Use{Action: action, Input: parse(t, input)} }
+	use := func(action, input string) permissions.Use {
+		return permissions.Use{Action: action, Input: parse(t, input)}
+	}
 	step := func(text string) any { return parse(t, text) }
 	const tmpl, act, task = permissions.TemplateResource, permissions.ActionResource, permissions.TaskResource
 	for _, c := range []struct {
