@@ -124,7 +124,7 @@ func TestPartsThatAUserMayNotSee(t *testing.T) {
 	if len(records) != 2 {
 		t.Fatalf("%d records", len(records))
 	}
-	if diff := cmp.Diff([]string{"step-2", "three"}, records[0]["droppedSteps"]); diff != "" {
+	if diff := cmp.Diff([]string{"debug:log", "three"}, records[0]["droppedSteps"]); diff != "" {
 		t.Errorf("what was dropped (-want +got):\n%s", diff)
 	}
 	if got, ok := records[1]["droppedSteps"]; ok {

@@ -68,7 +68,7 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request) error {
 		}
 		apierr.WriteJSON(w, http.StatusCreated, map[string]string{"id": id})
 		meta := map[string]any{"taskId": id}
-		if len(t.dropped) > 0 { // they are not part of the task, without a word to the user
+		if len(t.dropped) > 0 {
 			meta["droppedSteps"] = t.dropped
 		}
 		return meta, nil

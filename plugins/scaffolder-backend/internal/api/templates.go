@@ -47,7 +47,8 @@ type source struct {
 	// parameters are the pages that the caller may see, steps the steps.
 	parameters []template.Value
 	steps      []template.Value
-	// dropped are the ids of the steps that the caller may not see.
+	// dropped are the steps that the caller may not see, by id or action. A
+	// task runs without them.
 	dropped []string
 }
 
@@ -79,21 +80,23 @@ func (h *Handler) template(ctx context.Context, who core.Credentials, text strin
 	if s.parameters, _, err = keep(s.spec("parameters"), parameter); err != nil {
 		return nil, err
 	}
-	var dropped []int
-	s.steps, dropped, err = keep(s.spec("steps"), step)
-	for _, i := range dropped {
-		id, ok := template.Member(template.Member(s.spec("steps"), strconv.Itoa(i)), "id").(template.String)
-		if !ok || id == "" {
-			id = template.String("step-" + strconv.Itoa(i+1))
-		}
-		s.dropped = append(s.dropped, string(id))
+	var dropped []template.Value
+	if s.steps, dropped, err = keep(s.spec("steps"), step); err != nil {
+		return nil, err
 	}
-	return s, err
+	for _, step := range dropped {
+		name := template.Member(step, "id")
+		if name == (template.Undefined{}) {
+			name = template.Member(step, "action")
+		}
+		s.dropped = append(s.dropped, template.Text(name))
+	}
+	return s, nil
 }
 
-// keep returns the items for which a decision holds, and the places of those
-// for which it does not. What is no list is one item.
-func keep(v template.Value, allowed func(template.Value) (bool, error)) (kept []template.Value, dropped []int, err error) {
+// keep returns the items for which a decision holds, and those for which it
+// does not. What is no list is one.
+func keep(v template.Value, allowed func(template.Value) (bool, error)) (kept, dropped []template.Value, err error) {
 	var items []template.Value
 	switch v := v.(type) {
 	case *template.Array:
@@ -104,7 +107,7 @@ func keep(v template.Value, allowed func(template.Value) (bool, error)) (kept []
 		items = append(items, v)
 	}
 	kept = []template.Value{}
-	for i, item := range items {
+	for _, item := range items {
 		ok, err := allowed(item)
 		if err != nil {
 			return nil, nil, err
@@ -112,7 +115,7 @@ func keep(v template.Value, allowed func(template.Value) (bool, error)) (kept []
 		if ok {
 			kept = append(kept, item)
 		} else {
-			dropped = append(dropped, i)
+			dropped = append(dropped, item)
 		}
 	}
 	return kept, dropped, nil
