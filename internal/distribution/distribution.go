@@ -33,6 +33,7 @@ import (
 	permissionmoduleallowallpolicy "github.com/flytower/flytower/plugins/permission-backend-module-allow-all-policy"
 	permissionmoduledeclarativepolicy "github.com/flytower/flytower/plugins/permission-backend-module-declarative-policy"
 	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
+	scaffoldermodulegithub "github.com/flytower/flytower/plugins/scaffolder-backend-module-github"
 )
 
 // Features returns the plugins and modules of the standard backend.
@@ -61,6 +62,7 @@ func Features() []backend.Feature {
 		permissionmoduleallowallpolicy.Module,
 		permissionmoduledeclarativepolicy.Module, // if permission.policy is configured
 		scaffolderbackend.Plugin,
+		scaffoldermodulegithub.Module,
 		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
 	}
 }
