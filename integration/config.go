@@ -51,7 +51,10 @@ type GitLab struct {
 	// installed below one.
 	BaseURL string
 	Token   core.Token
-	Retry   Retry
+	// CommitSigningKey is an armored OpenPGP private key for commits of the
+	// scaffolder; zero for none.
+	CommitSigningKey core.Token
+	Retry            Retry
 }
 
 // Retry limits the requests to a host.
@@ -109,6 +112,9 @@ type Gitea struct {
 	Host, BaseURL string
 	Username      string
 	Password      core.Token
+	// CommitSigningKey is an armored OpenPGP private key for commits of the
+	// scaffolder; zero for none.
+	CommitSigningKey core.Token
 }
 
 // Harness is a Harness Code host.
@@ -291,7 +297,7 @@ func readGitHubApp(e *entry) GitHubApp {
 
 func (h *Hosts) readGitLab(c core.Config) error {
 	err := each(c, "gitlab", func(e *entry) {
-		g := GitLab{Host: e.host("gitlab.com"), Token: e.secret("token")}
+		g := GitLab{Host: e.host("gitlab.com"), Token: e.secret("token"), CommitSigningKey: e.secret("commitSigningKey")}
 		api := ""
 		if g.Host == "gitlab.com" {
 			api = "https://gitlab.com/api/v4"
@@ -409,7 +415,7 @@ func (h *Hosts) readGerrit(c core.Config) error {
 
 func (h *Hosts) readGitea(c core.Config) error {
 	return each(c, "gitea", func(e *entry) {
-		g := Gitea{Host: e.host(""), Username: e.text("username"), Password: e.secret("password")}
+		g := Gitea{Host: e.host(""), Username: e.text("username"), Password: e.secret("password"), CommitSigningKey: e.secret("commitSigningKey")}
 		g.BaseURL = e.base("baseUrl", "https://"+g.Host)
 		h.Gitea = append(h.Gitea, g)
 	})

@@ -160,6 +160,11 @@ const ConfigSchema = `{
         "visibility": "secret",
         "description": "Access token. Default: none."
        },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "Armored OpenPGP private key without a passphrase, with which steps of the scaffolder sign commits. Default: scaffolder.defaultCommitSigningKey."
+       },
        "retry": {
         "type": "object",
         "description": "How requests are limited and repeated.",
@@ -388,6 +393,11 @@ const ConfigSchema = `{
         "type": "string",
         "visibility": "frontend",
         "description": "Base URL. Default: https://<host>."
+       },
+       "commitSigningKey": {
+        "type": "string",
+        "visibility": "secret",
+        "description": "Armored OpenPGP private key without a passphrase, with which steps of the scaffolder sign commits. Default: scaffolder.defaultCommitSigningKey."
        },
        "username": {
         "type": "string",

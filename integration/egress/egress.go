@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,7 +102,7 @@ type transport struct {
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	host := r.URL.Hostname()
-	if a, err := netip.ParseAddr(host); err == nil {
+	if a, ok := written(host); ok {
 		if err := t.guard.check(host, a); err != nil {
 			if r.Body != nil {
 				_ = r.Body.Close() // a RoundTripper must close it, also on errors
@@ -110,6 +111,46 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return t.inner.RoundTrip(r)
+}
+
+// written returns the address that a host is, also in the old forms of IPv4
+// addresses, which resolvers and proxies may understand: 2852039166,
+// 0xa9.0xfe.43518, 0251.0376.0251.0376.
+func written(host string) (netip.Addr, bool) {
+	host = strings.TrimSuffix(host, ".")
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a, true
+	}
+	parts := strings.Split(host, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	address := uint64(0)
+	for i, part := range parts {
+		base := 10
+		switch lower := strings.ToLower(part); {
+		case strings.HasPrefix(lower, "0x"):
+			base, part = 16, "0"+part[2:]
+		case len(part) > 1 && part[0] == '0':
+			base = 8
+		}
+		n, err := strconv.ParseUint(part, base, 32)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		if i < len(parts)-1 {
+			if n > 255 {
+				return netip.Addr{}, false
+			}
+			address |= n << (24 - 8*i)
+			continue
+		}
+		if n >= 1<<(8*(5-len(parts))) {
+			return netip.Addr{}, false
+		}
+		address |= n // the last part has all that is left
+	}
+	return netip.AddrFrom4([4]byte{byte(address >> 24), byte(address >> 16), byte(address >> 8), byte(address)}), true
 }
 
 // CloseIdleConnections closes the connections that no request uses.

@@ -83,7 +83,10 @@ func TestPrivateAddressesNeedTrust(t *testing.T) {
 func TestMetadataIsBlockedForTrustedHostsToo(t *testing.T) {
 	t.Parallel()
 	g := egress.New(egress.Options{Trusted: func(string) bool { return true }})
-	for _, u := range []string{"http://169.254.169.254/latest/meta-data", "http://[fd00:ec2::254]/", "http://[fe80::1]/", "http://0.0.0.0/", "http://[::ffff:a9fe:a9fe]/"} {
+	for _, u := range []string{"http://169.254.169.254/latest/meta-data", "http://[fd00:ec2::254]/", "http://[fe80::1]/", "http://0.0.0.0/", "http://[::ffff:a9fe:a9fe]/",
+		"http://2852039166/", "http://0xA9FEA9FE/", "http://0xa9.0xfe.0xa9.0xfe/", "http://0251.0376.0251.0376/", "http://169.254.43518/", "http://169.16689662/",
+		"http://169.254.169.254./", "http://0/", "http://0x/", "http://[fe80::1%25lo]/",
+	} {
 		if _, err := get(t, g, u); !egress.IsBlocked(err) {
 			t.Errorf("%s: %v, want it blocked", u, err)
 		}
@@ -142,4 +145,54 @@ func FuzzClassify(f *testing.F) {
 			t.Errorf("%s counts as public", a)
 		}
 	})
+}
+
+// A name that resolves to a metadata service, in whatever record.
+func TestNamesOfMetadataAreBlocked(t *testing.T) {
+	t.Parallel()
+	for _, record := range [][]byte{{169, 254, 169, 254}, {0, 0, 0, 0}, netip.MustParseAddr("fd00:ec2::254").AsSlice(), netip.MustParseAddr("::ffff:169.254.169.254").AsSlice()} {
+		resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			go answerNames(server, record)
+			return client, nil
+		}}
+		g := egress.New(egress.Options{Resolver: resolver, Trusted: func(string) bool { return true }})
+		if _, err := get(t, g, "http://innocent.example/"); !egress.IsBlocked(err) {
+			t.Errorf("a name of %v: %v, want it blocked", record, err)
+		}
+	}
+}
+
+// answerNames answers the questions of a connection, in the form for streams,
+// with a record.
+func answerNames(conn net.Conn, record []byte) {
+	defer conn.Close()
+	for {
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(conn, head); err != nil {
+			return
+		}
+		query := make([]byte, int(head[0])<<8|int(head[1]))
+		if _, err := io.ReadFull(conn, query); err != nil {
+			return
+		}
+		end := 12
+		for query[end] != 0 {
+			end += 1 + int(query[end])
+		}
+		question := query[12 : end+5]
+		kind := byte(1)
+		if len(record) == net.IPv6len {
+			kind = 28
+		}
+		answer := append([]byte{query[0], query[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, question...)
+		if query[end+2] == kind {
+			answer[7] = 1
+			answer = append(answer, 0xC0, 12, 0, kind, 0, 1, 0, 0, 0, 0, 0, byte(len(record)))
+			answer = append(answer, record...)
+		}
+		if _, err := conn.Write(append([]byte{byte(len(answer) >> 8), byte(len(answer))}, answer...)); err != nil {
+			return
+		}
+	}
 }

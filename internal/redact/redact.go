@@ -1,5 +1,6 @@
 // Package redact replaces known secrets in text, also where they are written
-// as parts of JSON, of URLs or of base64.
+// as parts of JSON, of HTML, of URLs, in base64 or in hexadecimal digits, and
+// the lines of those that have several.
 //
 //	var r redact.Redactor
 //	r.Add("hunter2-hunter2")
@@ -9,8 +10,11 @@ package redact
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"html"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,9 +24,16 @@ import (
 // Mask is what stands in place of a secret.
 const Mask = "***"
 
+// Shortest is the length of the shortest secret that is looked for, in bytes.
+const Shortest = 2
+
 // minEncoded is the length from which on the base64 form of a secret is
 // looked for; shorter ones occur by chance.
 const minEncoded = 8
+
+// maxEncoded is the length up to which forms other than JSON are looked for:
+// each costs memory.
+const maxEncoded = 16 << 10
 
 // Redactor replaces secrets. The zero value knows none. It is safe for
 // concurrent use; text is searched without locks, in one pass however many
@@ -30,6 +41,7 @@ const minEncoded = 8
 type Redactor struct {
 	mu       sync.Mutex
 	known    map[string]bool
+	listed   map[string]bool // patterns
 	patterns []string
 	machine  atomic.Pointer[machine]
 }
@@ -43,17 +55,20 @@ func (r *Redactor) Add(secrets ...string) int {
 	added := 0
 	for _, s := range secrets {
 		s = strings.TrimSpace(s)
-		if len(s) < 2 || r.known[s] {
+		if len(s) < Shortest || r.known[s] {
 			continue
 		}
 		if r.known == nil {
-			r.known = map[string]bool{}
+			r.known, r.listed = map[string]bool{}, map[string]bool{}
 		}
 		r.known[s] = true
 		added++
-		for _, form := range forms(s) {
-			if !slices.Contains(r.patterns, form) {
-				r.patterns = append(r.patterns, form)
+		for _, part := range append(lines(s), s) {
+			for _, form := range forms(part) {
+				if !r.listed[form] {
+					r.listed[form] = true
+					r.patterns = append(r.patterns, form)
+				}
 			}
 		}
 	}
@@ -84,6 +99,25 @@ func (r *Redactor) Redact(line []byte) []byte {
 	return append(out, line[end:]...)
 }
 
+var escapes = regexp.MustCompile("%[0-9A-F]{2}")
+
+// minLine is the length from which on a line of a secret is one itself.
+const minLine = 16
+
+// lines returns the lines of a secret with several, such as a private key;
+// those that frame it are none.
+func lines(s string) (list []string) {
+	if !strings.Contains(s, "\n") {
+		return nil
+	}
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); len(line) >= minLine && !strings.HasPrefix(line, "-----") {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
 // forms returns how a secret may appear in text.
 func forms(s string) []string {
 	list := []string{s}
@@ -105,12 +139,19 @@ func forms(s string) []string {
 			}
 		}
 	}
-	add(url.QueryEscape(s))
-	add(url.PathEscape(s))
-	add(strings.ReplaceAll(url.QueryEscape(s), "+", "%20"))
+	if len(s) > maxEncoded {
+		return list
+	}
+	for _, form := range []string{url.QueryEscape(s), url.PathEscape(s), strings.ReplaceAll(url.QueryEscape(s), "+", "%20")} {
+		add(form)
+		add(escapes.ReplaceAllStringFunc(form, strings.ToLower))
+	}
+	add(html.EscapeString(s))
 	if len(s) < minEncoded {
 		return list
 	}
+	add(hex.EncodeToString([]byte(s)))
+	add(strings.ToUpper(hex.EncodeToString([]byte(s))))
 	// A secret within base64 looks different for each place modulo three;
 	// the first and last characters depend on its neighbours.
 	for shift := range 3 {

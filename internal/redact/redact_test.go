@@ -104,3 +104,26 @@ func FuzzRedact(f *testing.F) {
 		}
 	})
 }
+
+func TestRedactLinesAndDigits(t *testing.T) {
+	t.Parallel()
+	const key = "-----BEGIN KEY-----\r\nMIIEvQIBADANBgkqhkiG9w0B\r\nshort\r\n-----END KEY-----"
+	var r redact.Redactor
+	r.Add(key, "p@ss/w&rd")
+	for in, want := range map[string]string{
+		"one: MIIEvQIBADANBgkqhkiG9w0B;":       "one: ***;",
+		"short and -----BEGIN KEY-----":        "short and -----BEGIN KEY-----",
+		"p%40ss%2fw%26rd and p%40ss%2Fw%26rd":  "*** and ***",
+		"<b>p@ss/w&amp;rd</b>":                 "<b>***</b>",
+		"704073732f7726726 704073732F77267264": "704073732f7726726 ***",
+	} {
+		if got := string(r.Redact([]byte(in))); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+	large := strings.Repeat("x", 20<<10) + "y"
+	r.Add(large)
+	if got := string(r.Redact([]byte("<" + large + ">"))); got != "<***>" {
+		t.Errorf("a large secret became %.20q", got)
+	}
+}

@@ -174,3 +174,28 @@ func Parse(text []byte, opts Options) (*yaml.Node, error) {
 func tooLong(text []byte, opts Options) error {
 	return &Error{Message: fmt.Sprintf("The text has %d bytes, more than the limit of %d", len(text), opts.MaxBytes)}
 }
+
+// Roots yields the root nodes of the documents of a text, which are not the
+// document nodes: nil for an empty document, and an *Error for one that cannot
+// be read.
+func Roots(text []byte, opts Options) iter.Seq2[*yaml.Node, error] {
+	opts = opts.withDefaults()
+	return func(yield func(*yaml.Node, error) bool) {
+		if len(text) > opts.MaxBytes {
+			yield(nil, tooLong(text, opts))
+			return
+		}
+		src := prepare(text)
+		for c := range split(src.text) {
+			if root, err := src.load(c, opts); !yield(root, err) {
+				return
+			}
+		}
+	}
+}
+
+// Key returns the name that a node has as a key of an object.
+func Key(n *yaml.Node) (string, error) {
+	b := builder{opts: Options{}.withDefaults()}
+	return b.key(n, 0)
+}

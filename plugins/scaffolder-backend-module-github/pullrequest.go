@@ -18,6 +18,7 @@ import (
 
 type pullInput struct {
 	target
+	AllowedHosts        []string `json:"allowedHosts,omitempty" description:"Accepted for templates that give it, and without effect: the form chooses the host"`
 	BranchName          string   `json:"branchName" description:"The branch to make"`
 	TargetBranchName    string   `json:"targetBranchName,omitempty" description:"The branch to merge into. Default: the default branch of the repository"`
 	Title               string   `json:"title" description:"The title of the pull request"`

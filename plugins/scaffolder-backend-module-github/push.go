@@ -61,6 +61,7 @@ type publishInput struct {
 	target
 	repositoryOptions
 	pushOptions
+	AllowedHosts []string `json:"allowedHosts,omitempty" description:"Accepted for templates that give it, and without effect: the form chooses the host"`
 }
 
 func (p Parts) publish() scaffoldernode.Action {

@@ -9,6 +9,7 @@ package scaffolderbackend
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -34,9 +35,6 @@ var Plugin = backend.NewPlugin("scaffolder", declare,
 	core.ConfigSchema(configSchema), core.AsksForPermissions(permissions.All()...),
 )
 
-// janitorTimeout is what closing stale tasks may take.
-const janitorTimeout = 15 * time.Minute
-
 func declare(env *backend.PluginEnv) backend.InitFunc {
 	var (
 		log           = core.Logger.From(env)
@@ -53,6 +51,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		authorization = core.PermissionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
 		catalog       = catalognode.Catalog.From(env)
+		bus           = core.Events.From(env)
+		meter         = core.Metrics.From(env)
+		backendLife   = core.RootLifecycle.From(env)
 		tools         = core.ActionsRegistry.From(env)
 		client        = scaffoldernode.Scaffolder.From(env)
 		services      = core.Actions.From(env)
@@ -61,10 +62,15 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 	scaffoldernode.Actions.Offer(env, x)
 	scaffoldernode.Templating.Offer(env, x)
 	scaffoldernode.Autocomplete.Offer(env, x)
+	scaffoldernode.Workspaces.Offer(env, x)
 
 	return func(ctx context.Context) error {
 		x.freeze()
 		settings, err := readSettings(config())
+		if err != nil {
+			return err
+		}
+		workspaces, err := settings.workspaces.provider(x.workspaces)
 		if err != nil {
 			return err
 		}
@@ -85,6 +91,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 		store := tasks.NewStore(database())
+		store.Limits = settings.limits
+		news := newAnnouncer(bus(), log())
+		store.Changed = news.tell
 		box, err := settings.box(ctx, store.SealingKey)
 		if err != nil {
 			return err
@@ -96,11 +105,18 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err := permissions.Register(authorization(), store.Get); err != nil {
 			return err
 		}
+		metrics, err := engine.NewMetrics(meter())
+		if err != nil {
+			return err
+		}
 		others := &registry.Published{Service: services(), Logger: log()}
 		runner := &engine.Runner{
 			Actions: &x.actions, Published: others, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
 			Authorize: func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
-			Guard:     lifecycle().Guard,
+			Guard:     lifecycle().Guard, StepTimeout: settings.stepTimeout, Metrics: metrics, Workspaces: workspaces,
+		}
+		if workspaces != nil && !settings.recovery {
+			log().WarnContext(ctx, "workspaces are not kept, because scaffolder.taskRecovery.enabled is false", "workspaceProvider", settings.workspaces.name)
 		}
 		handler := &api.Handler{
 			Store: store, Actions: &x.actions, Published: others, Templating: language, Runner: runner, Box: box, Completers: x.completers,
@@ -112,6 +128,10 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		log().InfoContext(ctx, "Starting scaffolder with the following actions enabled "+strings.Join(x.actions.Names(), ", "))
 
+		// What is registered first stops last: after the tasks whose ends it tells.
+		if err := errors.Join(lifecycle().OnStart("begin to announce tasks", news.start), lifecycle().OnStop("announce tasks", news.stop)); err != nil {
+			return err
+		}
 		if err := lifecycle().OnStart("listen to other instances", func(context.Context) error {
 			lifecycle().Go("wake-ups", func(ctx context.Context) error {
 				return store.Listen(ctx, func(err error, again time.Duration) {
@@ -124,9 +144,14 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		queue := &engine.Engine{
 			Store: store, Runner: runner, Box: box, Auth: auth(), Logger: log(), Limit: settings.concurrency,
-			Lease: settings.lease, Timeout: settings.timeout, Recover: settings.recovery,
+			Lease: settings.lease, Timeout: settings.timeout, Recover: settings.recovery, Auditor: auditor(), MaxAudited: settings.maxAudited,
 		}
 		if settings.concurrency > 0 {
+			if settings.graceful {
+				if err := backendLife().BeforeStop("finish the tasks of the scaffolder", queue.Drain); err != nil {
+					return err
+				}
+			}
 			if err := lifecycle().OnStart("begin to run tasks", func(context.Context) error {
 				lifecycle().Go("tasks", queue.Run)
 				return nil
@@ -136,9 +161,6 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		} else {
 			log().InfoContext(ctx, "scaffolder.concurrentTasksLimit is 0: this instance runs no tasks")
 		}
-		return scheduler().Schedule(ctx, core.Task{
-			ID: "close_stale_tasks", Schedule: core.Schedule{Frequency: core.Frequency{Every: settings.janitor}, Timeout: janitorTimeout},
-			Run: func(ctx context.Context, _ core.TaskRun) error { return queue.CloseStale(ctx) },
-		})
+		return settings.schedule(ctx, scheduler(), queue, log())
 	}
 }

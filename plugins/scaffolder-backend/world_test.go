@@ -42,7 +42,7 @@ func tmpl(spec string) string {
 // open starts a backend with a template template:default/t and actions.
 func open(t *testing.T, database backend.Feature, spec string, more ...backend.Feature) *backendtest.Server {
 	t.Helper()
-	features := []backend.Feature{database, backendtest.Silent(), scaffolderbackend.Plugin, catalog(map[string]string{
+	features := []backend.Feature{database, backendtest.Silent(), plugin(), catalog(map[string]string{
 		"template:default/t": tmpl(spec),
 		"user:default/mock":  `{"apiVersion":"backstage.io/v1alpha1","kind":"User","metadata":{"name":"mock"},"spec":{"memberOf":[]}}`,
 	}), backendtest.Config(map[string]any{"backend": map[string]any{"workingDirectory": t.TempDir()}})}
@@ -130,3 +130,5 @@ func transcript(all []event) string {
 	}
 	return b.String()
 }
+
+func plugin() backend.Feature { return scaffolderbackend.Plugin }

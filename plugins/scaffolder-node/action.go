@@ -84,6 +84,9 @@ type ActionContext struct {
 	Secrets map[string]core.Token
 	// TaskID, StepID and StepName say what runs.
 	TaskID, StepID, StepName string
+	// Iteration is the key of the item of a step with each that the action runs
+	// for; empty without each.
+	Iteration string
 	// User is who created the task.
 	User scaffoldercommon.TaskUser
 	// Template is the template of the task; its EntityRef is empty in a dry run
@@ -103,6 +106,9 @@ type ActionHost interface {
 	// Checkpoint returns what an earlier run of the step kept under the key, or
 	// else runs fn and keeps what it returns.
 	Checkpoint(ctx context.Context, key string, fn func(context.Context) (json.RawMessage, error)) (json.RawMessage, error)
+	// SecretCheckpoint is a checkpoint whose value, a JSON string, is stored
+	// sealed and hidden in the log.
+	SecretCheckpoint(ctx context.Context, key string, fn func(context.Context) (json.RawMessage, error)) (json.RawMessage, error)
 	// TempDir makes a folder that is removed after the step.
 	TempDir(ctx context.Context) (*os.Root, error)
 	// InitiatorCredentials are those of who created the task.
@@ -170,4 +176,29 @@ func Checkpoint[T any](ctx context.Context, c *ActionContext, key string, fn fun
 		return value, fmt.Errorf("read the checkpoint %q of step %s: %w", key, c.StepID, err)
 	}
 	return value, nil
+}
+
+// SecretCheckpoint is [Checkpoint] for a credential that an action creates. The
+// scaffolder stores it sealed, hides it in the log of the task from then on,
+// and seals what the steps that follow leave, as their outputs may contain it.
+//
+//	token, err := scaffoldernode.SecretCheckpoint(ctx, c, "token", func(ctx context.Context) (core.Token, error) {
+//		return createToken(ctx, input)
+//	})
+func SecretCheckpoint(ctx context.Context, c *ActionContext, key string, fn func(context.Context) (core.Token, error)) (secret core.Token, err error) {
+	text, err := c.Host.SecretCheckpoint(ctx, key, func(ctx context.Context) (json.RawMessage, error) {
+		created, err := fn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(created.Reveal())
+	})
+	if err != nil {
+		return secret, err
+	}
+	var revealed string
+	if err := json.Unmarshal(text, &revealed); err != nil {
+		return secret, fmt.Errorf("read the checkpoint %q of step %s: it is no text", key, c.StepID) // without the text
+	}
+	return core.NewToken(revealed), nil
 }

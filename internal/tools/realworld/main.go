@@ -16,6 +16,10 @@
 //
 // It prints totals and every deviation. The exit code is 1 if there is a
 // deviation that the list does not explain, and 2 if the data cannot be read.
+//
+// The templates among the files can be tried out, which prints a table:
+//
+//	go test ./internal/tools/realworld -run TestTemplates -v -args -templates DIR
 package main
 
 import (

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"reflect"
 	"sync"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/core/jsonschema"
+	"github.com/flytower/flytower/internal/redact"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 )
@@ -51,7 +53,7 @@ func After(first *Result) Option {
 	return func(_ testing.TB, c *scaffoldernode.ActionContext, r *Result) {
 		c.Workspace = first.workspace
 		r.workspace = first.workspace
-		r.checkpoints = first.checkpoints
+		r.checkpoints, r.sealed = first.checkpoints, first.sealed
 	}
 }
 
@@ -61,7 +63,8 @@ type Result struct {
 	Outputs map[string]any
 	// Err is the error of the action.
 	Err error
-	// Log is what it logged, a line each.
+	// Log is what it logged, a line each, without the values of secret
+	// checkpoints.
 	Log string
 
 	t           testing.TB
@@ -69,6 +72,8 @@ type Result struct {
 	workspace   *os.Root
 	mu          sync.Mutex
 	checkpoints map[string]json.RawMessage
+	sealed      map[string]json.RawMessage
+	secrets     redact.Redactor
 	log         bytes.Buffer
 }
 
@@ -76,7 +81,7 @@ type Result struct {
 // and checks its output. The task is mock-task-id, the step mock-step-id.
 func Run(t testing.TB, action scaffoldernode.Action, input any, options ...Option) *Result {
 	t.Helper()
-	r := &Result{t: t, ctx: t.Context(), Outputs: map[string]any{}, checkpoints: map[string]json.RawMessage{}}
+	r := &Result{t: t, ctx: t.Context(), Outputs: map[string]any{}, checkpoints: map[string]json.RawMessage{}, sealed: map[string]json.RawMessage{}}
 	r.workspace = openDir(t)
 	c := &scaffoldernode.ActionContext{
 		Workspace: r.workspace, Logger: slog.New(slog.NewTextHandler(&r.log, nil)), Secrets: map[string]core.Token{},
@@ -95,7 +100,7 @@ func Run(t testing.TB, action scaffoldernode.Action, input any, options ...Optio
 	if r.Err = check(t, action.Input, text); r.Err == nil {
 		r.Err = action.Run(r.ctx, c, text)
 	}
-	r.Log = r.log.String()
+	r.Log = string(r.secrets.Redact(r.log.Bytes()))
 	if r.Err == nil {
 		r.checkOutput(action)
 	}
@@ -135,6 +140,13 @@ func (r *Result) checkOutput(action scaffoldernode.Action) {
 	if err != nil {
 		r.t.Errorf("the output of action %s is not what its schema says: %v", action.ID, err)
 	}
+}
+
+// Checkpoints returns what the runs of the step kept in clear, by key.
+func (r *Result) Checkpoints() map[string]json.RawMessage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.checkpoints)
 }
 
 // File returns the content of a file in the workspace, which has to exist.
@@ -187,8 +199,22 @@ func (h host) Output(name string, value json.RawMessage) error {
 }
 
 func (h host) Checkpoint(ctx context.Context, key string, fn func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
+	return h.checkpoint(ctx, h.checkpoints, key, fn)
+}
+
+func (h host) SecretCheckpoint(ctx context.Context, key string, fn func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
+	value, err := h.checkpoint(ctx, h.sealed, key, fn)
+	if err == nil {
+		var text string
+		err = json.Unmarshal(value, &text)
+		h.secrets.Add(text)
+	}
+	return value, err
+}
+
+func (h host) checkpoint(ctx context.Context, checkpoints map[string]json.RawMessage, key string, fn func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
 	h.mu.Lock()
-	kept, ok := h.checkpoints[key]
+	kept, ok := checkpoints[key]
 	h.mu.Unlock()
 	if ok {
 		return kept, nil
@@ -199,7 +225,7 @@ func (h host) Checkpoint(ctx context.Context, key string, fn func(context.Contex
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.checkpoints[key] = value
+	checkpoints[key] = value
 	return value, nil
 }
 

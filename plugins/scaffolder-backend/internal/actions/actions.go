@@ -28,7 +28,7 @@ type Parts struct {
 func All(p Parts) []scaffoldernode.Action {
 	f := fetcher{p}
 	return []scaffoldernode.Action{
-		f.plain(), f.plainFile(), f.template(), f.templateFile(),
+		f.plain(), f.plainFile(), f.template(), f.templateFile(), f.workspaceTemplate(), f.workspaceTemplateFile(),
 		debugLog(), debugWait(),
 		p.register(), p.fetchEntities(), writeEntity(),
 		fsDelete(), fsRename(), fsReaddir(),

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,5 +95,40 @@ func TestEntitiesAreWrittenInTheirOrder(t *testing.T) {
 	want := "kind: Component\nmetadata:\n  annotations:\n    a: \"1\"\n    backstage.io/source-template: template:default/mock\n  name: \"on\"\n"
 	if diff := cmp.Diff(want, run.File("catalog-info.yaml")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTheWorkspaceIsRendered(t *testing.T) {
+	t.Parallel()
+	files := []actiontest.Option{
+		actiontest.WithFile("tpl/${{ values.name }}.md", "# ${{ values.name }}"), actiontest.WithFile("tpl/raw/x", "${{ values.name }}"),
+		actiontest.WithFile("app/there.md", "old"), actiontest.WithFile("tpl/there.md", "new"),
+		actiontest.WithContext(func(c *scaffoldernode.ActionContext) {
+			if err := c.Workspace.Symlink("/etc/passwd", "tpl/link"); err != nil {
+				t.Error(err)
+			}
+		}),
+	}
+	values := map[string]any{"name": "shop"}
+	run := actiontest.Run(t, action(t, "workspace:template"), map[string]any{
+		"sourcePath": "./tpl", "targetPath": "./app", "values": values, "copyWithoutTemplating": []string{"raw"},
+	}, files...)
+	if run.Err != nil || run.File("app/shop.md") != "# shop" || run.File("app/raw/x") != "${{ values.name }}" || run.File("app/there.md") != "old" {
+		t.Fatalf("a folder: %v", run.Err)
+	}
+	for input, want := range map[string]string{"tpl": "within template path", "tpl/a": "within template path", "../x": "outside its parent"} {
+		run := actiontest.Run(t, action(t, "workspace:template"), map[string]any{"sourcePath": "tpl", "targetPath": input}, files...)
+		if run.Err == nil || !strings.Contains(run.Err.Error(), want) {
+			t.Errorf("rendering into %s: %v", input, run.Err)
+		}
+	}
+	one := map[string]any{"sourcePath": "tpl/${{ values.name }}.md", "targetPath": "a/b.md", "values": values}
+	run = actiontest.Run(t, action(t, "workspace:template:file"), one, files...)
+	if run.Err != nil || run.File("a/b.md") != "# shop" {
+		t.Fatalf("a file: %v", run.Err)
+	}
+	one["sourcePath"] = "tpl/link"
+	if run := actiontest.Run(t, action(t, "workspace:template:file"), one, files...); run.Err == nil {
+		t.Error("a file behind a link was rendered")
 	}
 }

@@ -8,13 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"go.yaml.in/yaml/v4"
-
 	"github.com/flytower/flytower/apierr"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
+	"github.com/flytower/flytower/plugins/scaffolder-node/yamlvalue"
 )
 
 type registerInput struct {
@@ -184,7 +183,7 @@ func writeEntity() scaffoldernode.Action {
 		if ref := c.Template.EntityRef; ref != "" {
 			entity = entity.With(template.String(ref), "metadata", "annotations", "backstage.io/source-template")
 		}
-		text, err := toYAML(entity)
+		text, err := yamlvalue.Append(nil, entity, yamlvalue.Options{LineWidth: 80})
 		if err != nil {
 			return nothing{}, fmt.Errorf("write the entity as YAML: %w", err)
 		}
@@ -195,53 +194,4 @@ func writeEntity() scaffoldernode.Action {
 		}
 		return nothing{}, writeFile(c.Workspace, filepath.FromSlash(name), bytes.NewReader(text), 0o644)
 	}), `{"type":"object","properties":{"filePath":{"type":"string","description":"Defaults to catalog-info.yaml"},"entity":{"type":"object","additionalProperties":{},"description":"You can provide the same values used in the Entity schema."}},"required":["entity"],"additionalProperties":false,`+draft))
-}
-
-// toYAML writes a value with its keys in their order.
-func toYAML(v template.Value) ([]byte, error) {
-	node, err := yamlNode(v)
-	if err != nil {
-		return nil, err
-	}
-	var text bytes.Buffer
-	enc := yaml.NewEncoder(&text)
-	enc.SetIndent(2)
-	if err := enc.Encode(node); err != nil {
-		return nil, err
-	}
-	return text.Bytes(), enc.Close()
-}
-
-func yamlNode(v template.Value) (*yaml.Node, error) {
-	switch v := v.(type) {
-	case *template.Record:
-		node := &yaml.Node{Kind: yaml.MappingNode}
-		for key, item := range v.All() {
-			if item == (template.Undefined{}) {
-				continue
-			}
-			name := &yaml.Node{}
-			name.SetString(key)
-			value, err := yamlNode(item)
-			if err != nil {
-				return nil, err
-			}
-			node.Content = append(node.Content, name, value)
-		}
-		return node, nil
-	case *template.Array:
-		node := &yaml.Node{Kind: yaml.SequenceNode}
-		for _, item := range v.All() {
-			value, err := yamlNode(item)
-			if err != nil {
-				return nil, err
-			}
-			node.Content = append(node.Content, value)
-		}
-		return node, nil
-	case template.Number:
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: string(template.AppendJSON(nil, v))}, nil
-	}
-	node := &yaml.Node{}
-	return node, node.Encode(template.ToGo(v))
 }

@@ -17,19 +17,8 @@ import (
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 )
 
-// inside returns a path of a template relative to the workspace. One that
-// leads outside is a not-allowed error; the workspace refuses links that do.
 func inside(root *os.Root, name string) (string, error) {
-	if filepath.IsAbs(name) {
-		if rel, err := filepath.Rel(root.Name(), name); err == nil {
-			name = rel
-		}
-	}
-	clean := filepath.Clean(name)
-	if name == "" || !filepath.IsLocal(clean) {
-		return "", apierr.NotAllowed("Relative path is not allowed to refer to a directory outside its parent")
-	}
-	return clean, nil
+	return scaffoldernode.InWorkspace(root, name)
 }
 
 type deleteInput struct {

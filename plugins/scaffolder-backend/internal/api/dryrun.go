@@ -146,7 +146,7 @@ func (h *Handler) rehearse(ctx context.Context, who core.Credentials, t *source,
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, authored(err)
 	}
 	return template.NewRecord(
 		template.Entry{Key: "log", Value: template.NewArray(log...)},
@@ -154,6 +154,17 @@ func (h *Handler) rehearse(ctx context.Context, who core.Credentials, t *source,
 		template.Entry{Key: "output", Value: output},
 		template.Entry{Key: "steps", Value: template.Member(whole, "steps")},
 	), nil
+}
+
+// authored makes mistakes in a template errors of the request, which its
+// author sees.
+func authored(err error) error {
+	var mistake *template.Error
+	var limit *template.LimitError
+	if errors.As(err, &mistake) || errors.As(err, &limit) {
+		return apierr.Input("%v", err)
+	}
+	return err
 }
 
 // writeContents writes the files that belong to the template.

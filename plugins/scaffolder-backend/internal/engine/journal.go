@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/internal/redact"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
@@ -19,6 +20,12 @@ type Journal interface {
 // log writes a line of a run, with its secrets hidden.
 func (x *execution) log(body scaffoldercommon.EventBody) error {
 	body.Message = x.redact(body.Message)
+	switch full, first := x.full(body); {
+	case first:
+		body.Message = "The log of the task is too long; what actions log from here on is left out."
+	case full:
+		return nil
+	}
 	return x.run.Journal.Write(x.ctx, body)
 }
 
@@ -27,12 +34,13 @@ func (x *execution) log(body scaffoldercommon.EventBody) error {
 type stepLog struct {
 	x      *execution
 	step   string
+	short  tokens
 	prefix string // of groups
 	attrs  []slog.Attr
 }
 
-func newStepLogger(x *execution, step string) *slog.Logger {
-	return slog.New(&stepLog{x: x, step: step})
+func newStepLogger(x *execution, step string, short tokens) *slog.Logger {
+	return slog.New(&stepLog{x: x, step: step, short: short})
 }
 
 func (*stepLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
@@ -70,14 +78,14 @@ func (h *stepLog) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	var text strings.Builder
-	text.WriteString("\x1b[" + colour + "m" + level + "\x1b[39m: " + r.Message)
+	text.WriteString("\x1b[" + colour + "m" + level + "\x1b[39m: " + h.short.mask(r.Message))
 	if len(attrs) > 0 {
 		slices.SortStableFunc(attrs, func(a, b slog.Attr) int { return strings.Compare(a.Key, b.Key) })
 		record := template.NewRecord()
 		for _, a := range attrs {
 			record.Set(a.Key, attrValue(a.Value.Resolve()))
 		}
-		text.WriteString(" " + string(template.AppendJSON(nil, record)))
+		text.WriteString(" " + h.short.mask(string(template.AppendJSON(nil, record))))
 	}
 	return h.x.log(scaffoldercommon.EventBody{Message: text.String(), StepID: h.step})
 }
@@ -93,13 +101,28 @@ func attrValue(v slog.Value) template.Value {
 	return template.String(v.String())
 }
 
-// learn makes texts known as secrets that exist only because of secrets: those
-// of a value that are not the same without them.
-func learn(secrets *redact.Redactor, with, without template.Value) {
+// learned are texts that exist only because of secrets.
+type learned struct {
+	texts []string
+	short tokens
+}
+
+// compare finds the texts of a value that are not the same without secrets.
+// What is too short to be looked for everywhere, and numbers, go to the tokens
+// of the step.
+func (l *learned) compare(with, without template.Value) {
 	switch v := with.(type) {
 	case template.String:
+		switch {
+		case with == without:
+		case len(strings.TrimSpace(string(v))) < redact.Shortest:
+			l.short.add(string(v))
+		default:
+			l.texts = append(l.texts, string(v))
+		}
+	case template.Number:
 		if with != without {
-			secrets.Add(string(v))
+			l.short.add(template.Text(v))
 		}
 	case *template.Array:
 		other, _ := without.(*template.Array)
@@ -108,18 +131,33 @@ func learn(secrets *redact.Redactor, with, without template.Value) {
 			if other != nil && i < other.Len() {
 				counterpart = other.At(i)
 			}
-			learn(secrets, item, counterpart)
+			l.compare(item, counterpart)
 		}
 	case *template.Record:
 		other, _ := without.(*template.Record)
 		for key, item := range v.All() {
 			counterpart, ok := other.Get(key)
 			if !ok {
-				secrets.Add(key)
+				l.compare(template.String(key), template.Undefined{})
 			}
-			learn(secrets, item, counterpart)
+			l.compare(item, counterpart)
 		}
 	}
+}
+
+// learn makes what was learned known as secrets.
+func (x *execution) learn(step scaffoldercommon.TaskStep, l *learned) error {
+	for _, text := range l.texts {
+		if x.learned[text] {
+			continue
+		}
+		x.learned[text] = true
+		if x.learnedBytes += len(text); x.learnedBytes > maxLearned {
+			return apierr.Input("the step %s makes more texts of secrets than can be kept out of the log: %d KB are possible for a task", step.ID, maxLearned>>10)
+		}
+	}
+	x.secrets.Add(l.texts...)
+	return nil
 }
 
 // redact hides the secrets of the run in a text.

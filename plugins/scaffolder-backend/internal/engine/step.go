@@ -15,6 +15,7 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/formschema"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
@@ -22,9 +23,14 @@ import (
 
 // Kinds of state.
 const (
-	stepState       = "step"
-	checkpointState = "checkpoint"
+	stepState       = tasks.StepState
+	cleanupState    = tasks.CleanupState
+	checkpointState = tasks.CheckpointState
 )
+
+// temporaryMark is between the id of a task and the rest in the names of its
+// temporary folders.
+const temporaryMark = "_step-"
 
 // ErrCancelled is the cause of the end of a task that somebody cancelled.
 var ErrCancelled = errors.New("the task was cancelled")
@@ -66,6 +72,7 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 		return err
 	}
 	if !run {
+		x.skipped = true
 		return x.log(scaffoldercommon.EventBody{
 			Message: "Skipping step " + step.ID + " because its if condition was false", StepID: step.ID, Status: scaffoldercommon.StepSkipped,
 		})
@@ -74,7 +81,8 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	if err != nil {
 		return err
 	}
-	logger := newStepLogger(x, step.ID)
+	short := tokens{}
+	logger := newStepLogger(x, step.ID, short)
 	if x.run.DryRun {
 		if err := x.announceDryRun(step, action, func(text string) { logger.InfoContext(x.ctx, text) }); err != nil {
 			return err
@@ -84,18 +92,24 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 			return x.log(scaffoldercommon.EventBody{Message: "Skipping because " + action.ID + " does not support dry-run", StepID: step.ID, Status: scaffoldercommon.StepSkipped})
 		}
 	}
-	iterations, err := x.iterations(step, hasEach)
+	iterations, err := x.iterations(step, hasEach, &learned{short: short})
 	if err != nil {
 		return err
 	}
 	if err := x.check(step, action, iterations, hasEach); err != nil {
 		return err
 	}
-	host := &host{x: x, step: step, collect: hasEach, outputs: template.NewRecord()}
-	if err := host.load(); err != nil {
+	kept, err := x.load(checkpointState)
+	if err != nil {
 		return err
 	}
+	host := &host{x: x, step: step, collect: hasEach, outputs: template.NewRecord(), checkpoints: kept}
 	defer host.clean()
+	work, limit, done, err := x.timed(step)
+	if err != nil {
+		return err
+	}
+	defer done()
 	for i := range iterations {
 		it := &iterations[i]
 		if hasEach {
@@ -112,7 +126,18 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 		if err := x.alive(step); err != nil {
 			return err
 		}
-		if err := x.act(step, action, host, it, host.context(logger)); err != nil {
+		host.begin(it.key)
+		err := x.act(work, action, host.context(logger, it), it)
+		if err == nil && work.Err() == nil {
+			continue
+		}
+		if gone := x.alive(step); gone != nil {
+			return gone
+		}
+		if errors.Is(context.Cause(work), errStepTimeout) {
+			return fmt.Errorf("Step %s (%s) of task %s ran for longer than %s.", step.ID, step.Name, x.run.ID, limit) //nolint:revive,staticcheck // users see it
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -122,7 +147,11 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	output := host.result()
 	x.variables = x.variables.With(output, "steps", step.ID, "output")
 	if x.run.State != nil {
-		if err := x.run.State.Keep(x.ctx, stepState, step.ID, template.AppendJSON(nil, output)); err != nil {
+		kind := stepState
+		if x.failure != nil {
+			kind = cleanupState // it has to run again if the task is retried
+		}
+		if err := x.keep(kind, step.ID, template.AppendJSON(nil, output)); err != nil {
 			return err
 		}
 	}
@@ -163,7 +192,7 @@ func (x *execution) visible(variables *template.Record) (*template.Record, error
 	return variables.With(environment, "environment", "secrets").With(secrets, "secrets"), nil
 }
 
-func (x *execution) iterations(step scaffoldercommon.TaskStep, hasEach bool) ([]iteration, error) {
+func (x *execution) iterations(step scaffoldercommon.TaskStep, hasEach bool, found *learned) ([]iteration, error) {
 	full, err := x.visible(x.variables)
 	if err != nil {
 		return nil, err
@@ -177,7 +206,7 @@ func (x *execution) iterations(step scaffoldercommon.TaskStep, hasEach bool) ([]
 	}
 	list := []iteration{{value: template.Undefined{}}}
 	if hasEach {
-		if list, err = x.each(step, full); err != nil {
+		if list, err = x.each(step, full, found); err != nil {
 			return nil, err
 		}
 	}
@@ -204,12 +233,12 @@ func (x *execution) iterations(step scaffoldercommon.TaskStep, hasEach bool) ([]
 		if it.inputShown, err = x.expander.Expand(x.ctx, "input", input, without); err != nil {
 			return nil, err
 		}
-		learn(&x.secrets, it.input, it.inputShown)
+		found.compare(it.input, it.inputShown)
 	}
-	return list, nil
+	return list, x.learn(step, found)
 }
 
-func (x *execution) each(step scaffoldercommon.TaskStep, full *template.Record) ([]iteration, error) {
+func (x *execution) each(step scaffoldercommon.TaskStep, full *template.Record, found *learned) ([]iteration, error) {
 	raw, err := template.ParseJSON(step.Each)
 	if err != nil {
 		return nil, fmt.Errorf("read the list of the step %s: %w", step.ID, err)
@@ -222,16 +251,22 @@ func (x *execution) each(step scaffoldercommon.TaskStep, full *template.Record) 
 	if err != nil {
 		return nil, err
 	}
-	learn(&x.secrets, values, shown)
+	found.compare(values, shown)
 	var list []iteration
 	switch v := values.(type) {
 	case template.Undefined:
 		return nil, apierr.Input(`Invalid value on action %s.each parameter, "%s" cannot be resolved to a value`, step.Action, template.Text(raw))
 	case *template.Array:
+		if err := checkIterations(step, v.Len()); err != nil {
+			return nil, err
+		}
 		for i, value := range v.All() {
 			list = append(list, iteration{key: strconv.Itoa(i), value: value})
 		}
 	case *template.Record:
+		if err := checkIterations(step, v.Len()); err != nil {
+			return nil, err
+		}
 		for key, value := range v.All() {
 			list = append(list, iteration{key: key, value: value})
 		}
@@ -278,21 +313,20 @@ func (x *execution) check(step scaffoldercommon.TaskStep, action *registry.Entry
 	return nil
 }
 
-func (x *execution) act(step scaffoldercommon.TaskStep, action *registry.Entry, h *host, it *iteration, c *scaffoldernode.ActionContext) error {
+func (x *execution) act(ctx context.Context, action *registry.Entry, c *scaffoldernode.ActionContext, it *iteration) error {
 	input := json.RawMessage(template.AppendJSON(nil, it.input))
-	run := func(ctx context.Context) error { return action.Run(ctx, c, input) }
-	var err error
-	if x.Guard != nil {
-		err = x.Guard(x.work, "action "+action.ID+" of task "+x.run.ID, run)
-	} else {
-		err = run(x.work)
+	run := func(ctx context.Context) error {
+		defer func() {
+			if p := recover(); p != nil {
+				panic(x.redact(fmt.Sprint(p))) // the guard logs it
+			}
+		}()
+		return action.Run(ctx, c, input)
 	}
-	if err != nil {
-		if gone := x.alive(step); gone != nil {
-			return gone
-		}
+	if x.Guard == nil {
+		return run(ctx)
 	}
-	return err
+	return x.Guard(ctx, "action "+action.ID+" of task "+x.run.ID, run)
 }
 
 // host is the scaffolder as the action of a step sees it.
@@ -303,14 +337,22 @@ type host struct {
 
 	mu          sync.Mutex
 	outputs     *template.Record
-	checkpoints map[string]json.RawMessage
+	iteration   string                     // its key
+	checkpoints map[string]json.RawMessage // of the task
 	temporary   []*os.Root
 }
 
-func (h *host) context(logger *slog.Logger) *scaffoldernode.ActionContext {
+// begin says which iteration of a step with each runs now.
+func (h *host) begin(iteration string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.iteration = iteration
+}
+
+func (h *host) context(logger *slog.Logger, it *iteration) *scaffoldernode.ActionContext {
 	c := &scaffoldernode.ActionContext{
 		Workspace: h.x.workspace, Logger: logger, Secrets: map[string]core.Token{}, TaskID: h.x.run.ID,
-		StepID: h.step.ID, StepName: h.step.Name, User: h.x.run.Spec.User, DryRun: h.x.run.DryRun, Host: h,
+		StepID: h.step.ID, StepName: h.step.Name, Iteration: it.key, User: h.x.run.Spec.User, DryRun: h.x.run.DryRun, Host: h,
 	}
 	for name, secret := range h.x.run.Secrets {
 		c.Secrets[name] = core.NewToken(secret)
@@ -319,24 +361,6 @@ func (h *host) context(logger *slog.Logger) *scaffoldernode.ActionContext {
 		c.Template = *h.x.run.Spec.Template
 	}
 	return c
-}
-
-// load reads the checkpoints of earlier runs of the step.
-func (h *host) load() (err error) {
-	h.checkpoints = map[string]json.RawMessage{}
-	if h.x.run.State == nil {
-		return nil
-	}
-	all, err := h.x.run.State.Load(h.x.ctx, checkpointState)
-	if err != nil {
-		return err
-	}
-	for key, value := range all {
-		if own, ok := strings.CutPrefix(key, h.step.ID+"."); ok {
-			h.checkpoints[own] = value
-		}
-	}
-	return nil
 }
 
 // clean removes the temporary folders of the step, however it ended.
@@ -380,6 +404,7 @@ func (h *host) result() *template.Record {
 // Checkpoint implements [scaffoldernode.ActionHost].
 func (h *host) Checkpoint(ctx context.Context, key string, fn func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
 	h.mu.Lock()
+	key = h.checkpointKey(key)
 	kept, ok := h.checkpoints[key]
 	h.mu.Unlock()
 	if ok {
@@ -391,7 +416,7 @@ func (h *host) Checkpoint(ctx context.Context, key string, fn func(context.Conte
 	}
 	if h.x.run.State != nil {
 		// What is done is kept even if the task is being cancelled.
-		if err := h.x.run.State.Keep(h.x.ctx, checkpointState, h.step.ID+"."+key, value); err != nil {
+		if err := h.x.keep(checkpointState, key, value); err != nil {
 			return nil, err
 		}
 	}
@@ -401,9 +426,19 @@ func (h *host) Checkpoint(ctx context.Context, key string, fn func(context.Conte
 	return value, nil
 }
 
+// checkpointKey is a list of the step, the iteration where there are several,
+// and the key that the action chose, so that no two have the same.
+func (h *host) checkpointKey(key string) string {
+	parts := template.NewArray(template.String(h.step.ID), template.String(key))
+	if h.collect {
+		parts = template.NewArray(template.String(h.step.ID), template.String(h.iteration), template.String(key))
+	}
+	return string(template.AppendJSON(nil, parts))
+}
+
 // TempDir implements [scaffoldernode.ActionHost].
 func (h *host) TempDir(context.Context) (*os.Root, error) {
-	dir, err := os.MkdirTemp(h.x.WorkDir, h.x.run.ID+"_step-*")
+	dir, err := os.MkdirTemp(h.x.WorkDir, h.x.run.ID+temporaryMark+"*")
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary folder: %w", err)
 	}
