@@ -29,6 +29,7 @@ func (c *checkCommand) Run(ctx context.Context, a *App) error {
 		fmt.Fprintf(a.Stdout, "warning  %s\n", text)
 	}
 	b := a.build(c.options(a), c.pluginFlags)
+	c.leaveOut(ctx, b, c.options(a))
 	var invalid *backend.ValidationError
 	switch err := b.Validate(); {
 	case errors.As(err, &invalid):

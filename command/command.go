@@ -166,6 +166,33 @@ func (f pluginFlags) apply(b *backend.Backend) *backend.Backend {
 	return b
 }
 
+// leaveOut keeps the plugins from starting that the configuration switches
+// off, unless the flag names those to start. A configuration that cannot be
+// read switches nothing off: the start tells what is wrong with it.
+func (f pluginFlags) leaveOut(ctx context.Context, b *backend.Backend, o rootconfig.Options) {
+	if len(f.Plugins) > 0 {
+		return
+	}
+	config, err := rootconfig.Load(ctx, o)
+	if err != nil {
+		return
+	}
+	const plugins = "backend.startup.plugins"
+	var kept []string
+	off := false
+	for _, p := range b.Graph().Plugins {
+		enabled, err := config.Sub(plugins).Sub(p.ID).BoolOr("enabled", true)
+		if enabled || err != nil { // check names a value that is no boolean
+			kept = append(kept, p.ID)
+		} else {
+			off = true
+		}
+	}
+	if off {
+		b.Only(kept...)
+	}
+}
+
 // build assembles the backend.
 func (a *App) build(o rootconfig.Options, p pluginFlags, more ...backend.Feature) *backend.Backend {
 	b := flytower.New(flytower.WithConfig(o))

@@ -30,6 +30,7 @@ func (c *runCommand) Run(ctx context.Context, a *App) error {
 	}
 	o.Strict = !c.Lenient
 	b := a.build(o, c.pluginFlags, more...)
+	c.leaveOut(ctx, b, o)
 	b.Instance().Subscribe(memoryReleaser())
 	err = b.Run(ctx)
 	var failed *backend.StartupError

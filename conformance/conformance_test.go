@@ -34,6 +34,7 @@ var suites = []struct {
 	environment []string // of the backend
 }{
 	{name: "standard", files: []string{"catalog.jsonl", "permission.jsonl", "auth.jsonl"}},
+	{name: "scaffolder", files: []string{"scaffolder.jsonl"}},
 	{name: "policy", files: []string{"policy.jsonl"}, environment: []string{"REF_POLICY=1"}},
 }
 

@@ -23,6 +23,9 @@ var known = map[string]string{
 	"catalog-actions-list":             "the input of query-catalog-entities declares the predicate as an object, and does not spell its language out",
 	"catalog-by-query-text-percent":    "a percent sign in a search means itself",
 
+	"scaffolder-actions-static":     "actions of the plugins auth, notifications and search are missing, those of the modules are there, and catalog:query-catalog-entities declares the predicate as an object",
+	"scaffolder-task-events-failed": "the message about a missing file is ours, without a path on the server",
+
 	"policy-search":                  needsSearch,
 	"policy-search-static":           needsSearch,
 	"policy-devtools-config-allowed": needsDevtools,

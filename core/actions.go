@@ -77,6 +77,10 @@ type ActionsService interface {
 	// List returns the actions of the configured plugins that who may see. A
 	// plugin that does not answer is logged and left out.
 	List(ctx context.Context, who Credentials) ([]ActionInfo, error)
+	// Find returns one action, and asks the plugin that has it only. ok is false
+	// if there is none with the id that who may see; that the plugin does not
+	// answer is an error.
+	Find(ctx context.Context, who Credentials, id string) (a ActionInfo, ok bool, err error)
 	// Invoke runs an action and returns its output.
 	Invoke(ctx context.Context, id string, call ActionCall) (json.RawMessage, error)
 }

@@ -5,9 +5,8 @@
 //	go run ./conformance/backend --config app-config.golden.yaml
 //
 // It reads the sources in the order of the records. With REF_POLICY=1 in its
-// environment it has a conditional permission policy. The scaffolder, which is
-// not part of the standard backend yet, has a module with a template filter,
-// globals and an autocomplete provider.
+// environment it has a conditional permission policy. The scaffolder has a
+// module with a template filter, globals and an autocomplete provider.
 package main
 
 import (
@@ -18,14 +17,13 @@ import (
 	"github.com/flytower/flytower/command"
 	"github.com/flytower/flytower/internal/distribution"
 	catalogmoduleunprocessed "github.com/flytower/flytower/plugins/catalog-backend-module-unprocessed"
-	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
 )
 
 func main() {
 	// The permissions of the module would be among those of the catalog.
 	features := slices.DeleteFunc(distribution.Features(), func(f backend.Feature) bool { return f == catalogmoduleunprocessed.Module })
 	args := append([]string{"run"}, os.Args[1:]...)
-	features = append(features, recordedOrder, scaffolderbackend.Plugin, goldenModule)
+	features = append(features, recordedOrder, goldenModule)
 	if os.Getenv("REF_POLICY") == "1" {
 		features = append(features, policyModule)
 	}

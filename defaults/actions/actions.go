@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,6 +105,24 @@ func (s *Service) List(ctx context.Context, who core.Credentials) ([]core.Action
 		all = append(all, list...)
 	}
 	return all, nil
+}
+
+// Find returns one action, and asks the plugin that has it only.
+func (s *Service) Find(ctx context.Context, who core.Credentials, id string) (core.ActionInfo, bool, error) {
+	plugin, _, ok := strings.Cut(id, ":")
+	if !ok || !slices.Contains(s.filter.Sources, plugin) {
+		return core.ActionInfo{}, false, nil
+	}
+	list, err := s.listOf(ctx, who, plugin)
+	if err != nil {
+		return core.ActionInfo{}, false, fmt.Errorf("asking %s for its actions: %w", plugin, err)
+	}
+	for _, a := range list {
+		if a.ID == id {
+			return a, true, nil
+		}
+	}
+	return core.ActionInfo{}, false, nil
 }
 
 func (s *Service) listOf(ctx context.Context, who core.Credentials, plugin string) ([]core.ActionInfo, error) {

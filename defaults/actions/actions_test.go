@@ -84,6 +84,30 @@ func TestListWithoutSources(t *testing.T) {
 	}
 }
 
+func TestFind(t *testing.T) {
+	t.Parallel()
+	var requests []string
+	s := actions.New(deployment(t, &requests), slog.New(slog.DiscardHandler), actionfilter.Filter{
+		Sources: []string{"alpha", "broken"}, Exclude: []actionfilter.Rule{{ID: "alpha:delete"}},
+	})
+	if a, ok, err := s.Find(t.Context(), jane, "alpha:read"); err != nil || !ok || a.Name != "read" {
+		t.Errorf("alpha:read: %v, %t, %v", a, ok, err)
+	}
+	for _, id := range []string{"alpha:nope", "alpha:delete", "beta:read", "foreign:x", "alpha", ""} {
+		if a, ok, err := s.Find(t.Context(), jane, id); err != nil || ok {
+			t.Errorf("%q: %v, %t, %v", id, a, ok, err)
+		}
+	}
+	for _, r := range requests {
+		if !strings.HasPrefix(r, "GET /alpha/.backstage/actions/v1/actions Bearer jane") {
+			t.Errorf("it asked %s", r)
+		}
+	}
+	if _, _, err := s.Find(t.Context(), jane, "broken:x"); apierr.KindOf(err) != apierr.KindServiceUnavailable {
+		t.Errorf("a plugin that does not answer: %v", err)
+	}
+}
+
 func TestInvoke(t *testing.T) {
 	t.Parallel()
 	var requests []string

@@ -43,6 +43,7 @@ const ConfigSchema = `{
               "additionalProperties": {
                 "type": "object",
                 "properties": {
+                  "enabled": {"type": "boolean", "description": "Whether the command starts this plugin, with its modules; one that runs elsewhere is reached where discovery.endpoints says. --plugins goes first. An addition of Flytower. Default: true."},
                   "onPluginBootFailure": {"type": "string", "enum": ["abort", "continue"], "description": "Whether the backend starts without this plugin if it failed. Default: backend.startup.default.onPluginBootFailure."},
                   "modules": {
                     "type": "object",

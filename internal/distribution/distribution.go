@@ -32,6 +32,14 @@ import (
 	permissionbackend "github.com/flytower/flytower/plugins/permission-backend"
 	permissionmoduleallowallpolicy "github.com/flytower/flytower/plugins/permission-backend-module-allow-all-policy"
 	permissionmoduledeclarativepolicy "github.com/flytower/flytower/plugins/permission-backend-module-declarative-policy"
+	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
+	scaffoldermodulegitea "github.com/flytower/flytower/plugins/scaffolder-backend-module-gitea"
+	scaffoldermodulegithub "github.com/flytower/flytower/plugins/scaffolder-backend-module-github"
+	scaffoldermodulegitlab "github.com/flytower/flytower/plugins/scaffolder-backend-module-gitlab"
+	scaffoldermoduleutils "github.com/flytower/flytower/plugins/scaffolder-backend-module-utils"
+	scaffoldermoduleworkspacedatabase "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-database"
+	scaffoldermoduleworkspacedirectory "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-directory"
+	scaffoldermoduleworkspaces3 "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-s3"
 )
 
 // Features returns the plugins and modules of the standard backend.
@@ -59,7 +67,15 @@ func Features() []backend.Feature {
 		permissionbackend.Plugin,
 		permissionmoduleallowallpolicy.Module,
 		permissionmoduledeclarativepolicy.Module, // if permission.policy is configured
-		otlp.Factory,                             // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
+		scaffolderbackend.Plugin,
+		scaffoldermodulegitea.Module,
+		scaffoldermodulegithub.Module,
+		scaffoldermodulegitlab.Module,
+		scaffoldermoduleutils.Module,
+		scaffoldermoduleworkspacedatabase.Module,
+		scaffoldermoduleworkspacedirectory.Module,
+		scaffoldermoduleworkspaces3.Module,
+		otlp.Factory, // exports traces where OTEL_EXPORTER_OTLP_ENDPOINT says
 	}
 }
 

@@ -7,11 +7,33 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/plugincall"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
+
+// ClientOption changes a part of the client.
+type ClientOption func(*client)
+
+// WithSleep sets how the client waits before it tries again, for tests. The
+// default sleeps until the context ends.
+func WithSleep(sleep func(ctx context.Context, d time.Duration) error) ClientOption {
+	return func(c *client) { c.calls.Sleep = sleep }
+}
+
+// NewClient returns the client over a service that calls plugins.
+func NewClient(peers core.PluginClientService, opts ...ClientOption) Client {
+	c := &client{plugincall.New(peers, "catalog")}
+	for _, o := range opts {
+		o(c)
+	}
+	return c
+}
+
+type client struct{ calls *plugincall.Client }
 
 // segments returns an escaped path.
 func segments(parts ...string) string {
@@ -86,7 +108,7 @@ func (c *client) EntitiesByRefs(ctx context.Context, refs []string, q EntitiesQu
 		if q.Query != nil {
 			body["query"] = q.Query
 		}
-		got, err := call[page](ctx, c, request{method: http.MethodPost, path: "/entities/by-refs", body: body, as: as, repeatable: true})
+		got, err := plugincall.JSON[page](ctx, c.calls, plugincall.Request{Method: http.MethodPost, Path: "/entities/by-refs", Body: body, As: as, Repeatable: true})
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +162,7 @@ func (c *client) Query(ctx context.Context, q EntitiesQuery, as core.Credentials
 		TotalItems int
 		PageInfo   struct{ NextCursor, PrevCursor string }
 	}
-	got, err := call[page](ctx, c, request{method: http.MethodPost, path: "/entities/by-query", body: q.body(), as: as, repeatable: true})
+	got, err := plugincall.JSON[page](ctx, c.calls, plugincall.Request{Method: http.MethodPost, Path: "/entities/by-query", Body: q.body(), As: as, Repeatable: true})
 	if err != nil {
 		return EntitiesPage{}, err
 	}
@@ -196,7 +218,7 @@ func (c *client) Facets(ctx context.Context, keys []string, query map[string]any
 		body["query"] = query
 	}
 	type answer struct{ Facets map[string][]FacetValue }
-	got, err := call[answer](ctx, c, request{method: http.MethodPost, path: "/entity-facets", body: body, as: as, repeatable: true})
+	got, err := plugincall.JSON[answer](ctx, c.calls, plugincall.Request{Method: http.MethodPost, Path: "/entity-facets", Body: body, As: as, Repeatable: true})
 	return got.Facets, err
 }
 
@@ -205,22 +227,22 @@ func (c *client) Ancestry(ctx context.Context, ref string, as core.Credentials) 
 	if err != nil {
 		return Ancestry{}, err
 	}
-	return call[Ancestry](ctx, c, request{path: path, as: as, repeatable: true})
+	return plugincall.JSON[Ancestry](ctx, c.calls, plugincall.Request{Path: path, As: as, Repeatable: true})
 }
 
 func (c *client) Refresh(ctx context.Context, ref string, as core.Credentials) error {
-	return c.do(ctx, request{method: http.MethodPost, path: "/refresh", body: map[string]any{"entityRef": ref}, as: as, repeatable: true, want: http.StatusOK})
+	return c.calls.Do(ctx, plugincall.Request{Method: http.MethodPost, Path: "/refresh", Body: map[string]any{"entityRef": ref}, As: as, Repeatable: true, Want: http.StatusOK})
 }
 
 func (c *client) RemoveEntity(ctx context.Context, uid string, as core.Credentials) error {
-	return c.do(ctx, request{method: http.MethodDelete, path: segments("entities", "by-uid", uid), as: as, repeatable: true})
+	return c.calls.Do(ctx, plugincall.Request{Method: http.MethodDelete, Path: segments("entities", "by-uid", uid), As: as, Repeatable: true})
 }
 
 func (c *client) Validate(ctx context.Context, entity catalogcommon.Entity, location string, as core.Credentials) ([]EntityProblem, error) {
 	var problems []EntityProblem
-	err := c.do(ctx, request{
-		method: http.MethodPost, path: "/validate-entity", body: map[string]any{"entity": entity, "location": location}, as: as, repeatable: true,
-		answer: func(status int, body []byte) bool {
+	err := c.calls.Do(ctx, plugincall.Request{
+		Method: http.MethodPost, Path: "/validate-entity", Body: map[string]any{"entity": entity, "location": location}, As: as, Repeatable: true,
+		Answer: func(status int, body []byte) bool {
 			var list struct{ Errors []EntityProblem }
 			if status != http.StatusBadRequest || json.Unmarshal(body, &list) != nil {
 				return false
@@ -237,17 +259,17 @@ func locationBody(typ, target string) map[string]any {
 }
 
 func (c *client) AddLocation(ctx context.Context, typ, target string, as core.Credentials) (RegisteredLocation, error) {
-	return c.addLocation(ctx, request{body: locationBody(typ, target), as: as})
+	return c.addLocation(ctx, plugincall.Request{Body: locationBody(typ, target), As: as})
 }
 
 func (c *client) EnsureLocation(ctx context.Context, typ, target string, as core.Credentials) (RegisteredLocation, error) {
-	return c.addLocation(ctx, request{query: url.Values{"onConflict": {"refresh"}}, body: locationBody(typ, target), as: as, repeatable: true})
+	return c.addLocation(ctx, plugincall.Request{Query: url.Values{"onConflict": {"refresh"}}, Body: locationBody(typ, target), As: as, Repeatable: true})
 }
 
-func (c *client) addLocation(ctx context.Context, r request) (RegisteredLocation, error) {
+func (c *client) addLocation(ctx context.Context, r plugincall.Request) (RegisteredLocation, error) {
 	type answer struct{ Location RegisteredLocation }
-	r.method, r.path, r.want = http.MethodPost, "/locations", http.StatusCreated
-	got, err := call[answer](ctx, c, r)
+	r.Method, r.Path, r.Want = http.MethodPost, "/locations", http.StatusCreated
+	got, err := plugincall.JSON[answer](ctx, c.calls, r)
 	if err == nil && got.Location.ID == "" {
 		err = apierr.New(apierr.KindError, "the catalog registered a location and did not say which")
 	}
@@ -255,14 +277,14 @@ func (c *client) addLocation(ctx context.Context, r request) (RegisteredLocation
 }
 
 func (c *client) CheckLocation(ctx context.Context, typ, target string, as core.Credentials) (LocationCheck, error) {
-	return call[LocationCheck](ctx, c, request{
-		method: http.MethodPost, path: "/locations", query: url.Values{"dryRun": {"true"}}, body: locationBody(typ, target), as: as,
-		repeatable: true, want: http.StatusCreated,
+	return plugincall.JSON[LocationCheck](ctx, c.calls, plugincall.Request{
+		Method: http.MethodPost, Path: "/locations", Query: url.Values{"dryRun": {"true"}}, Body: locationBody(typ, target), As: as,
+		Repeatable: true, Want: http.StatusCreated,
 	})
 }
 
 func (c *client) Locations(ctx context.Context, as core.Credentials) ([]RegisteredLocation, error) {
-	rows, err := call[[]struct{ Data RegisteredLocation }](ctx, c, request{path: "/locations", as: as, repeatable: true})
+	rows, err := plugincall.JSON[[]struct{ Data RegisteredLocation }](ctx, c.calls, plugincall.Request{Path: "/locations", As: as, Repeatable: true})
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +313,7 @@ func (c *client) QueryLocations(ctx context.Context, q LocationsQuery, as core.C
 		TotalItems int
 		PageInfo   struct{ NextCursor string }
 	}
-	got, err := call[page](ctx, c, request{method: http.MethodPost, path: "/locations/by-query", body: body, as: as, repeatable: true})
+	got, err := plugincall.JSON[page](ctx, c.calls, plugincall.Request{Method: http.MethodPost, Path: "/locations/by-query", Body: body, As: as, Repeatable: true})
 	return LocationsPage{Items: got.Items, TotalItems: got.TotalItems, Next: got.PageInfo.NextCursor}, err
 }
 
@@ -308,7 +330,7 @@ func (c *client) StreamLocations(ctx context.Context, q LocationsQuery, as core.
 }
 
 func (c *client) LocationByID(ctx context.Context, id string, as core.Credentials) (RegisteredLocation, bool, error) {
-	return maybe(call[RegisteredLocation](ctx, c, request{path: segments("locations", id), as: as, repeatable: true}))
+	return maybe(plugincall.JSON[RegisteredLocation](ctx, c.calls, plugincall.Request{Path: segments("locations", id), As: as, Repeatable: true}))
 }
 
 func (c *client) LocationByTarget(ctx context.Context, typ, target string, as core.Credentials) (RegisteredLocation, bool, error) {
@@ -326,17 +348,17 @@ func (c *client) LocationByEntity(ctx context.Context, ref string, as core.Crede
 	if err != nil {
 		return RegisteredLocation{}, false, err
 	}
-	return maybe(call[RegisteredLocation](ctx, c, request{path: path, as: as, repeatable: true}))
+	return maybe(plugincall.JSON[RegisteredLocation](ctx, c.calls, plugincall.Request{Path: path, As: as, Repeatable: true}))
 }
 
 func (c *client) UpdateLocation(ctx context.Context, id, typ, target string, as core.Credentials) (RegisteredLocation, error) {
-	return call[RegisteredLocation](ctx, c, request{
-		method: http.MethodPut, path: segments("locations", id), body: locationBody(typ, target), as: as, repeatable: true, want: http.StatusOK,
+	return plugincall.JSON[RegisteredLocation](ctx, c.calls, plugincall.Request{
+		Method: http.MethodPut, Path: segments("locations", id), Body: locationBody(typ, target), As: as, Repeatable: true, Want: http.StatusOK,
 	})
 }
 
 func (c *client) RemoveLocation(ctx context.Context, id string, as core.Credentials) error {
-	return c.do(ctx, request{method: http.MethodDelete, path: segments("locations", id), as: as, repeatable: true})
+	return c.calls.Do(ctx, plugincall.Request{Method: http.MethodDelete, Path: segments("locations", id), As: as, Repeatable: true})
 }
 
 func (c *client) AnalyzeLocation(ctx context.Context, target, filename string, as core.Credentials) (LocationAnalysis, error) {
@@ -344,5 +366,5 @@ func (c *client) AnalyzeLocation(ctx context.Context, target, filename string, a
 	if filename != "" {
 		body["catalogFilename"] = filename
 	}
-	return call[LocationAnalysis](ctx, c, request{method: http.MethodPost, path: "/analyze-location", body: body, as: as, repeatable: true, want: http.StatusOK})
+	return plugincall.JSON[LocationAnalysis](ctx, c.calls, plugincall.Request{Method: http.MethodPost, Path: "/analyze-location", Body: body, As: as, Repeatable: true, Want: http.StatusOK})
 }

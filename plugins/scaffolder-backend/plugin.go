@@ -21,6 +21,8 @@ import (
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/api"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/permissions"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/published"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/schema"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/templating"
@@ -52,6 +54,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		bus           = core.Events.From(env)
 		meter         = core.Metrics.From(env)
 		backendLife   = core.RootLifecycle.From(env)
+		tools         = core.ActionsRegistry.From(env)
+		client        = scaffoldernode.Scaffolder.From(env)
+		services      = core.Actions.From(env)
 	)
 	x := newExtensions()
 	scaffoldernode.Actions.Offer(env, x)
@@ -104,8 +109,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
+		others := &registry.Published{Service: services(), Logger: log()}
 		runner := &engine.Runner{
-			Actions: &x.actions, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
+			Actions: &x.actions, Published: others, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
 			Authorize: func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
 			Guard:     lifecycle().Guard, StepTimeout: settings.stepTimeout, Metrics: metrics, Workspaces: workspaces,
 		}
@@ -113,10 +119,13 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			log().WarnContext(ctx, "workspaces are not kept, because scaffolder.taskRecovery.enabled is false", "workspaceProvider", settings.workspaces.name)
 		}
 		handler := &api.Handler{
-			Store: store, Actions: &x.actions, Templating: language, Runner: runner, Box: box, Completers: x.completers,
+			Store: store, Actions: &x.actions, Published: others, Templating: language, Runner: runner, Box: box, Completers: x.completers,
 			Ask: ask, HTTPAuth: httpAuth(), Auth: auth(), Peers: peers(), Auditor: auditor(), Stop: lifecycle().Done(),
 		}
 		handler.Register(router())
+		if err := published.Register(tools(), published.Scaffolder{Client: client(), Peers: peers()}); err != nil {
+			return err
+		}
 		log().InfoContext(ctx, "Starting scaffolder with the following actions enabled "+strings.Join(x.actions.Names(), ", "))
 
 		// What is registered first stops last: after the tasks whose ends it tells.

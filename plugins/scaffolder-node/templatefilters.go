@@ -108,7 +108,7 @@ func pick(_ context.Context, input template.Value, args ...template.Value) (temp
 		if v := template.Member(input, key); v != (template.Undefined{}) {
 			return v, nil
 		}
-		path = splitPath(key)
+		path = SplitPath(key)
 	}
 	for _, key := range path {
 		input = template.Member(input, key)
@@ -116,8 +116,9 @@ func pick(_ context.Context, input template.Value, args ...template.Value) (temp
 	return input, nil
 }
 
-// splitPath splits a path such as a.b[0]["c.d"].
-func splitPath(path string) []string {
+// SplitPath splits a path into keys, such as a.b[0]["c.d"], as the filter pick
+// and rules on the input of actions read them.
+func SplitPath(path string) []string {
 	var keys []string
 	for path != "" {
 		if path[0] == '.' {

@@ -28,6 +28,7 @@ const maxBody = 10 << 20
 type Handler struct {
 	Store      *tasks.Store
 	Actions    *registry.Registry
+	Published  *registry.Published
 	Templating *templating.Templating
 	Runner     *engine.Runner
 	Box        *sealed.Box

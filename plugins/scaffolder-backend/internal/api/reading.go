@@ -5,6 +5,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
 )
@@ -29,11 +30,16 @@ func (h *Handler) parameterSchema(w http.ResponseWriter, r *http.Request) error 
 // actions answers with the actions that steps may name.
 func (h *Handler) actions(w http.ResponseWriter, r *http.Request) error {
 	return h.audited(r, "action-fetch", core.SeverityLow, nil, func() (map[string]any, error) {
-		if _, err := h.credentials(r); err != nil {
+		who, err := h.credentials(r)
+		if err != nil {
+			return nil, err
+		}
+		published, err := h.Published.List(r.Context(), who, h.Actions)
+		if err != nil {
 			return nil, err
 		}
 		all := []template.Value{}
-		for _, a := range h.Actions.List() {
+		for _, a := range registry.Sorted(h.Actions.List(), published) {
 			all = append(all, describe(a.Action, a.InputSchema, a.OutputSchema))
 		}
 		apierr.WriteJSON(w, http.StatusOK, template.NewArray(all...))

@@ -28,6 +28,8 @@ import (
 type Runner struct {
 	Actions    *registry.Registry
 	Templating *templating.Templating
+	// Published are the actions of other plugins; nil knows none.
+	Published *registry.Published
 	// Parameters and Secrets are the default environment of all tasks.
 	Parameters, Secrets map[string]string
 	// WorkDir is where workspaces are made.
@@ -96,7 +98,9 @@ type execution struct {
 	variables *template.Record // without secrets
 	failure   error            // the first
 	asked     bool             // whether always or failure was called
-	logged    atomic.Int64     // bytes that actions logged
+	// published are the actions of other plugins that were asked for.
+	published map[string]*registry.Entry
+	logged    atomic.Int64 // bytes that actions logged
 	// learned are the texts that exist only because of secrets.
 	learned      map[string]bool
 	learnedBytes int

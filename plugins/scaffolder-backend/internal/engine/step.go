@@ -77,7 +77,7 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 			Message: "Skipping step " + step.ID + " because its if condition was false", StepID: step.ID, Status: scaffoldercommon.StepSkipped,
 		})
 	}
-	action, err := x.Actions.Get(step.Action)
+	action, err := x.find(x.work, step.Action)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ package formschema
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -115,13 +116,24 @@ func (n *node) report(name, message string, argument any) {
 
 // schemaOf is what a problem says of the schema: its id, if it has one.
 func schemaOf(schema *template.Record) template.Value {
-	for _, key := range []string{"$id", "id"} {
-		if id, ok := textOf(schema, key); ok && id != "" {
-			return template.String(id)
-		}
+	if id := idOf(schema); id != nil {
+		return id
 	}
 	return schema
 }
+
+// idOf returns the id of a schema; nil if it has none.
+func idOf(schema template.Value) template.Value {
+	for _, key := range []string{"$id", "id"} {
+		if id := template.Member(schema, key); truthy(id) {
+			return id
+		}
+	}
+	return nil
+}
+
+// nothing is the schema of which no value is.
+var nothing = template.NewRecord(template.Entry{Key: "type", Value: template.NewArray()})
 
 func (c *checker) check(schema, value template.Value, at place, depth int) []Problem {
 	if c.err != nil {
@@ -131,18 +143,29 @@ func (c *checker) check(schema, value template.Value, at place, depth int) []Pro
 		c.err = ErrTooMuch
 		return nil
 	}
-	if allowed, ok := schema.(template.Bool); ok {
-		if allowed {
+	var record *template.Record
+	switch s := schema.(type) {
+	case template.Bool:
+		if s {
 			return nil
 		}
-		schema = template.NewRecord()
-		n := &node{checker: c, schema: schema.(*template.Record), value: value, at: at, depth: depth}
-		n.report("false", "is not allowed", nil)
-		return n.found
+		record = nothing
+	case *template.Record:
+		record = s
+	case *template.Array, template.Number:
+		if s != template.Number(0) {
+			return nil // it has no keywords
+		}
+	case template.String: // the reference takes it for a reference
+		if s != "" {
+			record = template.NewRecord(template.Entry{Key: "$ref", Value: s})
+		}
 	}
-	record, ok := schema.(*template.Record)
-	if !ok {
+	if record == nil {
 		c.err = fmt.Errorf("the schema of %s has to be an object or a boolean", at.property)
+		return nil
+	}
+	if record = c.extended(record, depth); c.err != nil {
 		return nil
 	}
 	if ref, ok := textOf(record, "$ref"); ok {
@@ -164,7 +187,11 @@ func (c *checker) check(schema, value template.Value, at place, depth int) []Pro
 
 // sub checks a part; what is wrong with it counts as wrong here.
 func (n *node) sub(schema, value template.Value, at place) {
-	found := n.check(schema, value, at, n.depth+1)
+	n.add(n.check(schema, value, at, n.depth+1))
+}
+
+// add keeps as many problems as there is room for.
+func (n *node) add(found []Problem) {
 	if room := maxProblems - len(n.found); len(found) > room {
 		found = found[:max(room, 0)]
 	}
@@ -274,4 +301,11 @@ func (p Problem) MarshalJSON() ([]byte, error) {
 		out.Set(member.key, value)
 	}
 	return out.MarshalJSON()
+}
+
+func unpercent(s string) string {
+	if plain, err := url.PathUnescape(s); err == nil {
+		return plain
+	}
+	return s
 }

@@ -45,9 +45,9 @@ func TestProblemsHaveTheWordsThatUsersKnow(t *testing.T) {
 		{`{"anyOf":[{"title":"A","type":"string"},{"type":"null"}]}`, `1`, `instance is not any of "A",[subschema 1]`},
 		{`{"oneOf":[{"$id":"one","type":"number"},{"type":"integer"}]}`, `1`, `instance is not exactly one from one,[subschema 1]`},
 		{`{"allOf":[{"type":"string"}]}`, `1`, `instance does not match allOf schema [subschema 0] with 1 error[s]:; instance is not of a type(s) string`},
-		{`{"not":{"type":"string"}}`, `"x"`, `instance is of prohibited type "[object Object]"`},
+		{`{"not":{"type":"string"}}`, `"x"`, `instance is of prohibited type [object Object]`},
 		{`{"if":{"type":"string"},"then":{"minLength":2},"else":{"minimum":5}}`, `"x"`, `instance does not meet minimum length of 2`},
-		{`{"dependencies":{"a":["b"],"c":{"required":["d"]}}}`, `{"a":1,"c":1}`, `instance property b not found, required by instance.a; instance does not meet dependency required by instance.c; instance requires property "d"`},
+		{`{"dependencies":{"a":["b"],"c":{"required":["d"]}}}`, `{"a":1,"c":1}`, `instance property b not found, required by instance.a; instance does not meet dependency required by instance.c; instance.c requires property "d"`},
 		{`{"properties":{"a":{"$ref":"#/definitions/x"}},"definitions":{"x":{"type":"string"}}}`, `{"a":1}`, `instance.a is not of a type(s) string`},
 		{`{"description":5,"enum":[1,1],"ui:field":null}`, `1`, ``},
 	} {

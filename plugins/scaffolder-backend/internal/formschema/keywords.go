@@ -1,9 +1,9 @@
 package formschema
 
 import (
+	"errors"
+	"fmt"
 	"math"
-	"net/url"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -37,7 +37,23 @@ func ruleOf(keyword string) func(*node, template.Value) {
 
 func (n *node) absent() bool { _, is := n.value.(template.Undefined); return is }
 
-// kinds tell whether a value has a type; of unknown types all values are.
+// fail says that the schema cannot be applied.
+func (c *checker) fail(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf(format, args...)
+	}
+}
+
+// known reports whether there is a type of the name.
+func known(name string) bool {
+	switch name {
+	case "string", "number", "integer", "boolean", "array", "null", "object", "date", "any":
+		return true
+	}
+	return false
+}
+
+// hasType reports whether a value has a type; of unknown types all values are.
 func hasType(v template.Value, name string) bool {
 	switch name {
 	case "string":
@@ -67,6 +83,25 @@ func hasType(v template.Value, name string) bool {
 	return true
 }
 
+// isOf reports whether the value is of a type, which is a name or a schema.
+func (n *node) isOf(t template.Value) bool {
+	switch t := t.(type) {
+	case template.Undefined:
+		return false
+	case template.Null:
+		n.fail("a type in the schema of %s is null", n.at.property)
+		return true
+	case *template.Record:
+		return n.valid(t)
+	case *template.Array:
+		if name := template.Text(t); known(name) { // as the reference looks it up
+			return hasType(n.value, name)
+		}
+		return true
+	}
+	return hasType(n.value, template.Text(t))
+}
+
 // list returns the items of an array, or the value alone.
 func list(v template.Value) []template.Value {
 	a, ok := v.(*template.Array)
@@ -85,44 +120,30 @@ func (n *node) typ(types template.Value) {
 		return
 	}
 	var names []string
-	var argument []any
+	argument := []any{}
 	for _, t := range list(types) {
-		switch t := t.(type) {
-		case template.String:
-			if hasType(n.value, string(t)) {
-				return
-			}
-			names, argument = append(names, string(t)), append(argument, string(t))
-		case *template.Record:
-			if n.valid(t) {
-				return
-			}
-			names, argument = append(names, titled(t, "[schema]")), append(argument, t)
-		default:
+		if n.isOf(t) || n.err != nil {
 			return
 		}
+		name := template.Text(t)
+		if id := idOf(t); id != nil {
+			name = "<" + template.Text(id) + ">"
+		}
+		names, argument = append(names, name), append(argument, name)
 	}
 	n.report("type", "is not of a type(s) "+strings.Join(names, ","), argument)
 }
 
-// titled names a schema in a message.
-func titled(schema template.Value, standby string) string {
-	r, ok := schema.(*template.Record)
-	if !ok {
-		return standby
+// titled names a schema in a message, by its title, its reference or else its
+// number.
+func titled(schema template.Value, number int) string {
+	if title := template.Member(schema, "title"); truthy(title) {
+		return string(template.AppendJSON(nil, title))
 	}
-	for _, key := range []string{"$id", "id"} {
-		if id, ok := textOf(r, key); ok && id != "" {
-			return "<" + id + ">"
-		}
+	if ref := template.Member(schema, "$ref"); truthy(ref) {
+		return "<" + template.Text(ref) + ">"
 	}
-	if title, ok := textOf(r, "title"); ok && title != "" {
-		return strconv.Quote(title)
-	}
-	if ref, ok := textOf(r, "$ref"); ok && ref != "" {
-		return "<" + ref + ">"
-	}
-	return standby
+	return fmt.Sprintf("[subschema %d]", number)
 }
 
 func (n *node) required(v template.Value) {
@@ -137,49 +158,20 @@ func (n *node) required(v template.Value) {
 			return
 		}
 		for _, key := range v.All() {
-			name := template.Text(key)
-			if value, _ := object.Get(name); value == (template.Undefined{}) {
-				n.report("required", "requires property "+strconv.Quote(name), name)
+			if value, _ := object.Get(template.Text(key)); value == (template.Undefined{}) {
+				n.report("required", "requires property "+string(template.AppendJSON(nil, key)), key)
 			}
 		}
 	}
-}
-
-func equal(a, b template.Value) bool {
-	switch a := a.(type) {
-	case *template.Array:
-		other, ok := b.(*template.Array)
-		if !ok || a.Len() != other.Len() {
-			return false
-		}
-		for i, item := range a.All() {
-			if !equal(item, other.At(i)) {
-				return false
-			}
-		}
-		return true
-	case *template.Record:
-		other, ok := b.(*template.Record)
-		if !ok || a.Len() != other.Len() {
-			return false
-		}
-		for key, item := range a.All() {
-			if v, ok := other.Get(key); !ok || !equal(item, v) {
-				return false
-			}
-		}
-		return true
-	}
-	switch b.(type) {
-	case *template.Array, *template.Record:
-		return false
-	}
-	return a == b
 }
 
 func (n *node) enum(v template.Value) {
+	if n.absent() {
+		return
+	}
 	values, ok := v.(*template.Array)
-	if n.absent() || !ok {
+	if !ok {
+		n.fail("enum in the schema of %s has to be a list", n.at.property)
 		return
 	}
 	texts := make([]string, 0, values.Len())
@@ -193,16 +185,12 @@ func (n *node) enum(v template.Value) {
 }
 
 func (n *node) constant(v template.Value) {
-	if !n.absent() && !equal(n.value, v) {
+	if !n.absent() && !equal(v, n.value) {
 		n.report("const", "does not exactly match expected constant: "+template.Text(v), v)
 	}
 }
 
 func (n *node) size(keyword string, v template.Value) {
-	limit, ok := v.(template.Number)
-	if !ok {
-		return
-	}
 	var size int
 	what := "length"
 	switch value := n.value.(type) {
@@ -224,102 +212,97 @@ func (n *node) size(keyword string, v template.Value) {
 	default:
 		return
 	}
-	if least := strings.HasPrefix(keyword, "min"); least && size < int(limit) {
-		n.report(keyword, "does not meet minimum "+what+" of "+template.Text(limit), limit)
-	} else if !least && size > int(limit) {
-		n.report(keyword, "does not meet maximum "+what+" of "+template.Text(limit), limit)
+	// What is no number holds for nothing, as NaN does.
+	limit := number(v)
+	if strings.HasPrefix(keyword, "min") {
+		if !(float64(size) >= limit) {
+			n.report(keyword, "does not meet minimum "+what+" of "+template.Text(v), v)
+		}
+	} else if !(float64(size) <= limit) {
+		n.report(keyword, "does not meet maximum "+what+" of "+template.Text(v), v)
 	}
 }
 
 func (n *node) bound(keyword string, v template.Value) {
-	limit, ok := v.(template.Number)
-	value, isNumber := n.value.(template.Number)
-	if !ok || !isNumber {
+	given, ok := n.value.(template.Number)
+	if !ok {
 		return
 	}
-	text := template.Text(limit)
-	strict := func(key string) bool { v, _ := n.schema.Get(key); b, ok := v.(template.Bool); return ok && bool(b) }
+	value, limit, text := float64(given), number(v), template.Text(v)
+	strict := func(key string) bool { b, _ := n.schema.Get(key); return b == template.Bool(true) }
+	_, isBool := v.(template.Bool)
+	holds, problem := true, ""
 	switch keyword {
 	case "minimum":
 		if strict("exclusiveMinimum") {
-			if value <= limit {
-				n.report(keyword, "must be greater than "+text, limit)
-			}
-		} else if value < limit {
-			n.report(keyword, "must be greater than or equal to "+text, limit)
+			holds, problem = value > limit, "must be greater than "
+		} else {
+			holds, problem = value >= limit, "must be greater than or equal to "
 		}
 	case "maximum":
 		if strict("exclusiveMaximum") {
-			if value >= limit {
-				n.report(keyword, "must be less than "+text, limit)
-			}
-		} else if value > limit {
-			n.report(keyword, "must be less than or equal to "+text, limit)
+			holds, problem = value < limit, "must be less than "
+		} else {
+			holds, problem = value <= limit, "must be less than or equal to "
 		}
 	case "exclusiveMinimum":
-		if value <= limit {
-			n.report(keyword, "must be strictly greater than "+text, limit)
-		}
+		holds, problem = isBool || value > limit, "must be strictly greater than "
 	case "exclusiveMaximum":
-		if value >= limit {
-			n.report(keyword, "must be strictly less than "+text, limit)
-		}
+		holds, problem = isBool || value < limit, "must be strictly less than "
+	}
+	if !holds {
+		n.report(keyword, problem+text, v)
 	}
 }
 
 func (n *node) multiple(keyword string, v template.Value) {
-	of, ok := v.(template.Number)
-	value, isNumber := n.value.(template.Number)
-	if !ok || !isNumber || of == 0 {
+	given, ok := n.value.(template.Number)
+	if !ok {
 		return
 	}
-	scale := math.Pow10(max(decimals(float64(of)), decimals(float64(value))))
-	if math.Mod(math.Round(float64(value)*scale), math.Round(float64(of)*scale)) == 0 {
+	value, of := float64(given), number(v)
+	if _, null := v.(template.Null); !null && of == 0 {
+		n.fail("%s in the schema of %s must not be zero", keyword, n.at.property)
 		return
 	}
+	scale := math.Pow10(max(decimals(of), decimals(value)))
+	if math.Mod(round(value*scale), round(of*scale)) == 0 {
+		return
+	}
+	text := string(template.AppendJSON(nil, v))
 	if keyword == "multipleOf" {
-		n.report(keyword, "is not a multiple of (divisible by) "+template.Text(of), of)
+		n.report(keyword, "is not a multiple of (divisible by) "+text, v)
 	} else {
-		n.report(keyword, "is not divisible by (multiple of) "+template.Text(of), of)
+		n.report(keyword, "is not divisible by (multiple of) "+text, v)
 	}
 }
 
-func decimals(f float64) int {
-	_, fraction, _ := strings.Cut(strconv.FormatFloat(f, 'f', -1, 64), ".")
-	return min(len(fraction), 15)
-}
-
-// matches reports whether a pattern of ECMAScript is found in a text; one that
-// cannot be read is found nowhere.
+// matches reports whether a pattern of ECMAScript is found in a text. One that
+// cannot be read is an error of the schema.
 func (c *checker) matches(pattern, text string) bool {
 	re, err := ecmaregexp.Compile(pattern, "u")
 	if err != nil {
 		re, err = ecmaregexp.Compile(pattern, "")
 	}
 	if err != nil {
-		if c.err == nil {
-			c.err = err
-		}
+		c.fail("%w", err)
 		return false
 	}
 	found, err := re.MatchString(text, c.budget)
-	if err != nil && c.err == nil {
-		c.err = ErrTooMuch
+	if err != nil {
+		c.fail("%w", errors.Join(ErrTooMuch, err))
 	}
 	return found
 }
 
 func (n *node) pattern(v template.Value) {
 	value, ok := n.value.(template.String)
-	pattern, isText := v.(template.String)
-	if ok && isText && !n.matches(string(pattern), string(value)) {
-		n.report("pattern", "does not match pattern "+string(template.AppendJSON(nil, pattern)), pattern)
+	if !ok || n.matches(template.Text(v), string(value)) {
+		return
 	}
-}
-
-func unpercent(s string) string {
-	if plain, err := url.PathUnescape(s); err == nil {
-		return plain
+	if _, null := v.(template.Null); null {
+		n.fail("pattern in the schema of %s is null", n.at.property)
+		return
 	}
-	return s
+	n.report("pattern", "does not match pattern "+string(template.AppendJSON(nil, template.String(template.Text(v)))), v)
 }

@@ -2,9 +2,9 @@ package formschema
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
+	"github.com/flytower/flytower/internal/jsonvalue"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
 )
 
@@ -30,7 +30,7 @@ func ruleOfParts(keyword string) func(*node, template.Value) {
 	case "allOf":
 		return (*node).allOf
 	case "not", "disallow":
-		return (*node).not
+		return func(n *node, _ template.Value) { n.not() }
 	case "if":
 		return (*node).conditional
 	case "dependencies":
@@ -41,12 +41,11 @@ func ruleOfParts(keyword string) func(*node, template.Value) {
 
 func (n *node) properties(v template.Value) {
 	object, ok := n.value.(*template.Record)
-	schemas, isRecord := v.(*template.Record)
-	if !ok || !isRecord {
+	if !ok {
 		return
 	}
-	for key, schema := range schemas.All() {
-		if schema == (template.Undefined{}) || schema == (template.Null{}) {
+	for key, schema := range n.named("properties", v).All() {
+		if schema == (template.Undefined{}) {
 			continue
 		}
 		value, _ := object.Get(key)
@@ -56,57 +55,60 @@ func (n *node) properties(v template.Value) {
 
 func (n *node) patternProperties(v template.Value) {
 	object, ok := n.value.(*template.Record)
-	schemas, isRecord := v.(*template.Record)
-	if !ok || !isRecord {
-		return
-	}
-	for key, value := range object.All() {
-		for pattern, schema := range schemas.All() {
-			if n.matches(pattern, key) {
-				n.sub(schema, value, n.at.key(key))
-			}
-		}
-	}
-}
-
-func (n *node) additionalProperties(v template.Value) {
-	object, ok := n.value.(*template.Record)
 	if !ok {
 		return
 	}
-	listed, _ := n.schema.Get("properties")
-	known, _ := listed.(*template.Record)
-	patterned, _ := n.schema.Get("patternProperties")
-	patterns, _ := patterned.(*template.Record)
+	schemas := n.named("patternProperties", v)
 	for key, value := range object.All() {
-		if _, ok := known.Get(key); ok || n.anyMatches(patterns, key) {
-			continue
-		}
-		if allowed, ok := v.(template.Bool); ok {
-			if !allowed {
-				n.report("additionalProperties", "is not allowed to have the additional property "+strconv.Quote(key), key)
+		matched := false
+		for pattern, schema := range schemas.All() {
+			if schema == (template.Null{}) {
+				n.fail("patternProperties in the schema of %s has a schema that is null", n.at.property)
 			}
-			continue
+			if n.err != nil {
+				return
+			}
+			if n.matches(pattern, key) {
+				matched = true
+				n.sub(schema, value, n.at.key(key))
+			}
 		}
-		n.sub(v, value, n.at.key(key))
+		if !matched {
+			n.additional(key, value)
+		}
 	}
 }
 
-func (n *node) anyMatches(patterns *template.Record, key string) bool {
-	if patterns == nil {
-		return false
+// additionalProperties is part of patternProperties where there are any.
+func (n *node) additionalProperties(template.Value) {
+	object, ok := n.value.(*template.Record)
+	if !ok || truthy(template.Member(n.schema, "patternProperties")) {
+		return
 	}
-	for pattern := range patterns.All() {
-		if n.matches(pattern, key) {
-			return true
-		}
+	for key, value := range object.All() {
+		n.additional(key, value)
 	}
-	return false
+}
+
+func (n *node) additional(key string, value template.Value) {
+	if template.Member(template.Member(n.schema, "properties"), key) != (template.Undefined{}) {
+		return
+	}
+	switch schema := template.Member(n.schema, "additionalProperties"); {
+	case schema == template.Bool(false):
+		n.report("additionalProperties", "is not allowed to have the additional property "+string(template.AppendJSON(nil, template.String(key))), key)
+	case truthy(schema):
+		n.sub(schema, value, n.at.key(key))
+	}
 }
 
 func (n *node) propertyNames(v template.Value) {
 	object, ok := n.value.(*template.Record)
 	if !ok {
+		return
+	}
+	if !isSchema(v) {
+		n.fail("propertyNames in the schema of %s has to be a schema", n.at.property)
 		return
 	}
 	for key := range object.All() {
@@ -119,19 +121,19 @@ func (n *node) items(v template.Value) {
 	if !ok {
 		return
 	}
-	schemas, positional := v.(*template.Array)
 	for i, value := range values.All() {
 		schema := v
-		if positional {
+		if schemas, positional := v.(*template.Array); positional {
 			if i < schemas.Len() {
 				schema = schemas.At(i)
-			} else if rest, ok := n.schema.Get("additionalItems"); ok {
-				schema = rest
 			} else {
-				return
+				schema = template.Member(n.schema, "additionalItems")
 			}
 		}
-		if schema == template.Bool(false) {
+		switch schema {
+		case template.Undefined{}:
+			continue
+		case template.Bool(false):
 			n.report("items", "additionalItems not permitted", nil)
 			return
 		}
@@ -142,6 +144,10 @@ func (n *node) items(v template.Value) {
 func (n *node) contains(v template.Value) {
 	values, ok := n.value.(*template.Array)
 	if !ok {
+		return
+	}
+	if !isSchema(v) {
+		n.fail("contains in the schema of %s has to be a schema", n.at.property)
 		return
 	}
 	for i, value := range values.All() {
@@ -159,7 +165,7 @@ func (n *node) uniqueItems(v template.Value) {
 	}
 	seen := make(map[string]bool, values.Len())
 	for _, value := range values.All() {
-		text := string(template.AppendJSON(nil, value))
+		text := string(jsonvalue.Append(nil, template.ToGo(value))) // with sorted keys
 		if seen[text] {
 			n.report("uniqueItems", "contains duplicate item", nil)
 			return
@@ -168,71 +174,84 @@ func (n *node) uniqueItems(v template.Value) {
 	}
 }
 
+// schemas returns the list that a keyword needs.
+func (n *node) schemas(keyword string, v template.Value) []template.Value {
+	if _, ok := v.(*template.Array); !ok {
+		n.fail("%s in the schema of %s has to be a list", keyword, n.at.property)
+		return nil
+	}
+	return list(v)
+}
+
 func (n *node) choice(keyword string, v template.Value) {
-	schemas, ok := v.(*template.Array)
-	if n.absent() || !ok {
+	if n.absent() {
 		return
 	}
+	schemas := n.schemas(keyword, v)
 	count := 0
-	names := make([]string, 0, schemas.Len())
-	for i, schema := range schemas.All() {
+	names := make([]string, len(schemas))
+	argument := make([]any, len(schemas))
+	for i, schema := range schemas {
 		if n.valid(schema) {
 			count++
-		}
-		name := titled(schema, fmt.Sprintf("[subschema %d]", i))
-		if keyword == "oneOf" && !strings.HasPrefix(name, `"`) {
-			if r, ok := schema.(*template.Record); ok {
-				if id, ok := schemaOf(r).(template.String); ok {
-					name = string(id)
-				}
+			if keyword == "anyOf" {
+				return
 			}
 		}
-		names = append(names, name)
-	}
-	argument := make([]any, len(names))
-	for i, name := range names {
-		argument[i] = name
+		names[i] = titled(schema, i)
+		argument[i] = names[i]
+		if id := idOf(schema); id != nil && keyword == "oneOf" {
+			names[i], argument[i] = template.Text(id), id
+		} else if id != nil {
+			names[i] = "<" + template.Text(id) + ">"
+			argument[i] = names[i]
+		}
 	}
 	switch {
-	case keyword == "anyOf" && count == 0:
+	case n.err != nil:
+	case keyword == "anyOf":
 		n.report(keyword, "is not any of "+strings.Join(names, ","), argument)
-	case keyword == "oneOf" && count != 1:
+	case count != 1:
 		n.report(keyword, "is not exactly one from "+strings.Join(names, ","), argument)
 	}
 }
 
 func (n *node) allOf(v template.Value) {
-	schemas, ok := v.(*template.Array)
-	if n.absent() || !ok {
+	if n.absent() {
 		return
 	}
-	for i, schema := range schemas.All() {
+	for i, schema := range n.schemas("allOf", v) {
 		found := n.check(schema, n.value, n.at, n.depth+1)
 		if len(found) == 0 {
 			continue
 		}
-		name := titled(schema, fmt.Sprintf("[subschema %d]", i))
-		n.report("allOf", fmt.Sprintf("does not match allOf schema %s with %d error[s]:", name, len(found)),
-			map[string]any{"id": name, "length": len(found), "valid": false})
-		n.found = append(n.found, found...)
+		name := template.Value(template.String(titled(schema, i)))
+		if id := idOf(schema); id != nil {
+			name = id
+		}
+		n.report("allOf", fmt.Sprintf("does not match allOf schema %s with %d error[s]:", template.Text(name), len(found)),
+			template.NewRecord(template.Entry{Key: "id", Value: name}, template.Entry{Key: "length", Value: template.Number(len(found))}, template.Entry{Key: "valid", Value: template.Bool(false)}))
+		n.add(found)
 	}
 }
 
-func (n *node) not(v template.Value) {
-	if n.absent() {
+// not is also the rule of disallow, an older name.
+func (n *node) not() {
+	v := template.Member(n.schema, "not")
+	if !truthy(v) {
+		v = template.Member(n.schema, "disallow")
+	}
+	if n.absent() || !truthy(v) {
 		return
 	}
 	for _, t := range list(v) {
-		switch t := t.(type) {
-		case template.String:
-			if hasType(n.value, string(t)) {
-				n.report("not", "is of prohibited type "+string(t), t)
-			}
-		case *template.Record, template.Bool:
-			if n.valid(t) {
-				n.report("not", "is of prohibited type "+titled(t, `"[object Object]"`), t)
-			}
+		if !n.isOf(t) || n.err != nil {
+			continue
 		}
+		if id := idOf(t); id != nil {
+			t = id
+		}
+		n.report("not", "is of prohibited type "+template.Text(t), t)
 	}
 }
 
@@ -240,39 +259,48 @@ func (n *node) conditional(v template.Value) {
 	if n.absent() {
 		return
 	}
+	if !isSchema(v) {
+		n.fail("if in the schema of %s has to be a schema", n.at.property)
+		return
+	}
 	key := "else"
 	if n.valid(v) {
 		key = "then"
 	}
-	if schema, ok := n.schema.Get(key); ok {
-		n.sub(schema, n.value, n.at)
+	schema, ok := n.schema.Get(key)
+	if !ok {
+		return
 	}
+	if !isSchema(schema) {
+		n.fail("%s in the schema of %s has to be a schema", key, n.at.property)
+		return
+	}
+	n.sub(schema, n.value, n.at)
 }
 
 func (n *node) dependencies(v template.Value) {
 	object, ok := n.value.(*template.Record)
-	all, isRecord := v.(*template.Record)
-	if !ok || !isRecord {
+	if !ok {
 		return
 	}
-	for key, dependency := range all.All() {
+	for key, dependency := range n.named("dependencies", v).All() {
 		if value, _ := object.Get(key); value == (template.Undefined{}) {
 			continue
 		}
-		from := n.at.key(key).property
+		from := n.at.key(key)
 		switch d := dependency.(type) {
 		case template.String, *template.Array:
 			for _, needed := range list(d) {
 				name := template.Text(needed)
 				if value, _ := object.Get(name); value == (template.Undefined{}) {
-					n.report("dependencies", "property "+name+" not found, required by "+from, from)
+					n.report("dependencies", "property "+name+" not found, required by "+from.property, from.property)
 				}
 			}
 		default:
-			found := n.check(dependency, n.value, n.at, n.depth+1)
+			found := n.check(dependency, n.value, from, n.depth+1)
 			if len(found) > 0 {
-				n.report("dependencies", "does not meet dependency required by "+from, from)
-				n.found = append(n.found, found...)
+				n.report("dependencies", "does not meet dependency required by "+from.property, from.property)
+				n.add(found)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
@@ -161,7 +162,7 @@ func (a Asker) alsoByPath(d core.Decision, action string, input template.Value) 
 		return true, nil
 	}
 	record, isRecord := input.(*template.Record)
-	if _, numeric := template.Member(input, "path").(template.Number); !numeric || !isRecord {
+	if !isRecord || !isID(template.Member(record, "path")) {
 		return true, nil
 	}
 	for _, path := range namedPaths(*d.Conditions) {
@@ -172,6 +173,17 @@ func (a Asker) alsoByPath(d core.Decision, action string, input template.Value) 
 	return true, nil
 }
 
+// isID reports whether a value is the number of a group, as such or as text.
+func isID(v template.Value) bool {
+	switch v := v.(type) {
+	case template.Number:
+		return true
+	case template.String:
+		return v != "" && strings.Trim(string(v), "0123456789") == ""
+	}
+	return false
+}
+
 func namedPaths(c core.PermissionCriteria) (paths []string) {
 	for _, part := range slices.Concat(c.AllOf, c.AnyOf) {
 		paths = append(paths, namedPaths(part)...)
@@ -179,9 +191,12 @@ func namedPaths(c core.PermissionCriteria) (paths []string) {
 	if c.Not != nil {
 		paths = append(paths, namedPaths(*c.Not)...)
 	}
-	var p struct{ Key, Value string }
-	if c.Rule == "HAS_STRING_PROPERTY" && json.Unmarshal(c.Params, &p) == nil && p.Key == "path" && p.Value != "" {
-		paths = append(paths, p.Value)
+	var p struct {
+		Key   string
+		Value *string
+	}
+	if c.Rule == "HAS_STRING_PROPERTY" && json.Unmarshal(c.Params, &p) == nil && property(p.Key) == "path" && p.Value != nil {
+		paths = append(paths, *p.Value)
 	}
 	return paths
 }

@@ -91,7 +91,7 @@ const draft = `"additionalProperties":false,"$schema":"http://json-schema.org/dr
 
 // Rules returns the rules, in the order in which they are published.
 func Rules() []core.PermissionRule {
-	property := func(kind string) json.RawMessage {
+	having := func(kind string) json.RawMessage {
 		return json.RawMessage(`{"type":"object","properties":{"key":{"type":"string","description":"Property within the action parameters to match on"},"value":{"type":"` + kind + `","description":"Value of the given property to match on"}},"required":["key"],` + draft)
 	}
 	return []core.PermissionRule{
@@ -112,9 +112,9 @@ func Rules() []core.PermissionRule {
 		rule("HAS_ACTION_ID", "Match actions with the given actionId", ActionResource,
 			json.RawMessage(`{"type":"object","properties":{"actionId":{"type":"string","description":"Name of the actionId to match on"}},"required":["actionId"],`+draft),
 			func(u Use, p params) bool { return u.Action == p.ActionID }),
-		rule("HAS_BOOLEAN_PROPERTY", "Allow actions with the specified property", ActionResource, property("boolean"), hasProperty[template.Bool]),
-		rule("HAS_NUMBER_PROPERTY", "Allow actions with the specified property", ActionResource, property("number"), hasProperty[template.Number]),
-		rule("HAS_STRING_PROPERTY", "Allow actions with the specified property", ActionResource, property("string"), hasProperty[template.String]),
+		rule("HAS_BOOLEAN_PROPERTY", "Allow actions with the specified property", ActionResource, having("boolean"), hasProperty[template.Bool]),
+		rule("HAS_NUMBER_PROPERTY", "Allow actions with the specified property", ActionResource, having("number"), hasProperty[template.Number]),
+		rule("HAS_STRING_PROPERTY", "Allow actions with the specified property", ActionResource, having("string"), hasProperty[template.String]),
 		ownerRule(),
 	}
 }
@@ -181,11 +181,14 @@ func hasProperty[T template.Value](u Use, p params) bool {
 
 // ignoresCase reports whether a host does not tell names apart by their case.
 func ignoresCase(action, key string) bool {
-	parts := strings.Split(action, ":")
+	parts, key := splitAction(action), property(key)
 	host := slices.ContainsFunc(parts, func(part string) bool {
 		return slices.Contains([]string{"gitlab", "github", "bitbucket", "bitbucketCloud", "bitbucketServer"}, part)
 	})
 	return host && (slices.Contains([]string{"owner", "repoName", "projectId", "repoUrl"}, key) || key == "path" && slices.Contains(parts, "group"))
 }
+
+// property is a path in one spelling: path, ['path'] and ["path"] are the same.
+func property(key string) string { return strings.Join(scaffoldernode.SplitPath(key), ".") }
 
 func splitAction(id string) []string { return strings.Split(id, ":") }

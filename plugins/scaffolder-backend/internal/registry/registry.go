@@ -2,10 +2,8 @@
 package registry
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/flytower/flytower/apierr"
@@ -53,7 +51,7 @@ func (r *Registry) Add(actions ...scaffoldernode.Action) error {
 }
 
 func parse(id, what string, schema json.RawMessage) (template.Value, error) {
-	if schema == nil {
+	if len(schema) == 0 || string(schema) == "null" {
 		return template.Undefined{}, nil
 	}
 	v, err := template.ParseJSON(schema)
@@ -88,8 +86,5 @@ func (r *Registry) List() []*Entry {
 	for _, a := range r.actions {
 		all = append(all, a)
 	}
-	slices.SortFunc(all, func(a, b *Entry) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.ID), strings.ToLower(b.ID)), strings.Compare(b.ID, a.ID))
-	})
-	return all
+	return Sorted(all)
 }
