@@ -89,6 +89,9 @@ func (t *target) create(ctx context.Context, ref string) (path string, err error
 type took struct {
 	wall  time.Duration // from the creation to the last event
 	first time.Duration // to the first event
+	// cpu is what the process had used when the last task was seen to have
+	// ended, before its events were read.
+	cpu time.Duration
 }
 
 // task runs a task to its end.
@@ -97,15 +100,24 @@ func (t *target) task(ctx context.Context, ref string) (took, error) {
 	if err != nil {
 		return took{}, err
 	}
-	created, begun, ended, err := t.wait(ctx, path)
-	return took{ended.Sub(created), begun.Sub(created)}, err
+	created, err := t.wait(ctx, path)
+	if err != nil {
+		return took{}, err
+	}
+	cpu, err := t.cpu()
+	if err != nil {
+		return took{}, err
+	}
+	begun, ended, err := t.events(ctx, path)
+	return took{ended.Sub(created), begun.Sub(created), cpu}, err
 }
 
 // pause is how long a task is left alone between two looks at it: what they
 // cost is no part of what is measured.
 const pause = 100 * time.Millisecond
 
-func (t *target) wait(ctx context.Context, path string) (created, begun, ended time.Time, err error) {
+// wait waits for the end of a task, and returns when it was created.
+func (t *target) wait(ctx context.Context, path string) (created time.Time, err error) {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	for {
@@ -114,17 +126,16 @@ func (t *target) wait(ctx context.Context, path string) (created, begun, ended t
 			CreatedAt time.Time
 		}
 		if err := t.call(ctx, http.MethodGet, path, nil, &now); err != nil {
-			return created, begun, ended, err
+			return created, err
 		}
-		if now.Status == "open" || now.Status == "processing" {
+		switch now.Status {
+		case "open", "processing":
 			time.Sleep(pause)
-			continue
+		case "completed":
+			return now.CreatedAt, nil
+		default:
+			return created, fmt.Errorf("the task %s is %s", path, now.Status)
 		}
-		first, last, err := t.events(ctx, path)
-		if err == nil && now.Status != "completed" {
-			err = fmt.Errorf("the task %s is %s", path, now.Status)
-		}
-		return now.CreatedAt, first, last, err
 	}
 }
 
@@ -157,9 +168,13 @@ func (t *target) events(ctx context.Context, path string) (first, last time.Time
 // last end, first the mean.
 func (t *target) many(ctx context.Context, ref string, n int) (all took, err error) {
 	const clients = 16
+	type task struct {
+		path    string
+		created time.Time
+	}
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	var from, to time.Time
+	var done []task
 	next := 0
 	for range clients {
 		group.Go(func() {
@@ -171,28 +186,41 @@ func (t *target) many(ctx context.Context, ref string, n int) (all took, err err
 				if stop {
 					return
 				}
-				path, e := t.create(ctx, ref)
-				var created, begun, ended time.Time
-				if e == nil {
-					created, begun, ended, e = t.wait(ctx, path)
+				one := task{}
+				var e error
+				if one.path, e = t.create(ctx, ref); e == nil {
+					one.created, e = t.wait(ctx, one.path)
 				}
 				mu.Lock()
-				if err = errors.Join(err, e); e == nil {
-					all.first += begun.Sub(created) / time.Duration(n)
-					if from.IsZero() || created.Before(from) {
-						from = created
-					}
-					if ended.After(to) {
-						to = ended
-					}
-				}
+				err = errors.Join(err, e)
+				done = append(done, one)
 				mu.Unlock()
 			}
 		})
 	}
 	group.Wait()
+	if err != nil {
+		return all, err
+	}
+	if all.cpu, err = t.cpu(); err != nil {
+		return all, err
+	}
+	var from, to time.Time
+	for _, one := range done {
+		begun, ended, err := t.events(ctx, one.path)
+		if err != nil {
+			return all, err
+		}
+		all.first += begun.Sub(one.created) / time.Duration(n)
+		if from.IsZero() || one.created.Before(from) {
+			from = one.created
+		}
+		if ended.After(to) {
+			to = ended
+		}
+	}
 	all.wall = to.Sub(from)
-	return all, err
+	return all, nil
 }
 
 // ticksPerSecond is that of all systems that Go runs on.
