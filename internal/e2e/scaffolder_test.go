@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,12 +18,13 @@ import (
 )
 
 var (
-	scaffolderSoak  = flag.Duration("scaffolder-soak", 0, "how long TestTasksSurviveKills goes on; at least until a round of tasks has ended")
-	scaffolderTasks = flag.Int("scaffolder-tasks", 12, "how many tasks run at once in TestTasksSurviveKills")
-	scaffolderSteps = flag.Int("scaffolder-steps", 5, "how many steps each of them has")
-	scaffolderKill  = flag.Duration("scaffolder-kill", 2500*time.Millisecond, "how often a replica is killed; has to be more than the lease")
-	scaffolderLease = flag.Duration("scaffolder-lease", 1500*time.Millisecond, "scaffolder.taskRecovery.staleTimeout")
-	scaffolderPause = flag.Duration("scaffolder-pause", 500*time.Millisecond, "how long effects of steps take at most, twice")
+	scaffolderSoak   = flag.Duration("scaffolder-soak", 0, "how long TestTasksSurviveKills goes on; at least until a round of tasks has ended")
+	scaffolderTasks  = flag.Int("scaffolder-tasks", 12, "how many tasks run at once in TestTasksSurviveKills")
+	scaffolderSteps  = flag.Int("scaffolder-steps", 5, "how many steps each of them has")
+	scaffolderKill   = flag.Duration("scaffolder-kill", 2500*time.Millisecond, "how often a replica is killed; has to be more than the lease")
+	scaffolderLease  = flag.Duration("scaffolder-lease", 1500*time.Millisecond, "scaffolder.taskRecovery.staleTimeout")
+	scaffolderFreeze = flag.Bool("scaffolder-freeze", false, "whether every other replica is frozen for longer than the lease instead, and goes on then")
+	scaffolderPause  = flag.Duration("scaffolder-pause", 500*time.Millisecond, "how long effects of steps take at most, twice")
 )
 
 // Two replicas run tasks, some of which succeed, some fail by design, and some
@@ -33,41 +35,10 @@ var (
 //	  -scaffolder-soak 10m -scaffolder-tasks 100 -scaffolder-steps 10 -scaffolder-kill 5s -scaffolder-lease 4s
 func TestTasksSurviveKills(t *testing.T) {
 	t.Parallel()
-	if *seed == 0 {
-		*seed = rand.Uint64()
-	}
-	t.Logf("-seed %d", *seed)
-	count := newCounter(t, *scaffolderPause)
-	db := testdb.NewPostgres(t)
-	s := setup{
-		added: "scaffolder,counting", env: []string{counterURL + "=" + count.URL}, args: []string{"--plugins", "catalog,scaffolder"},
-		files: map[string]string{"templates.yaml": countingTemplates(*scaffolderSteps)},
-		config: settings(postgres(db.DSN) + fmt.Sprintf(`
-catalog:
-  rules: [{allow: [Template]}]
-  locations: [{type: file, target: ./templates.yaml}]
-scaffolder:
-  concurrentTasksLimit: %d
-  taskRecovery: {enabled: true, staleTimeout: {milliseconds: %d}}
-`, *scaffolderTasks, scaffolderLease.Milliseconds())),
-	}
-	w := &workshop{fleet: &fleet{replicas: make([]*process, 2)}, counter: count, rand: rand.New(rand.NewPCG(*seed, 21))}
-	for i := range w.fleet.replicas {
-		w.fleet.replicas[i] = launch(t, s)
-	}
-	for _, p := range w.fleet.replicas {
-		p.ready()
-	}
-	for _, template := range []string{"succeed", "fail", "hold"} {
-		eventually(t, "the template "+template, func() error {
-			if a := w.fleet.replica(0).get("/api/catalog/entities/by-name/template/default/"+template, token); a.status != http.StatusOK {
-				return fmt.Errorf("%s", a)
-			}
-			return nil
-		})
-	}
+	s := countingSetup(testdb.NewPostgres(t), newCounter(t, *scaffolderPause), fmt.Sprintf("{enabled: true, staleTimeout: {milliseconds: %d}}", scaffolderLease.Milliseconds()))
+	w := openWorkshop(t, s, 2)
 	for end := time.Now().Add(*scaffolderSoak); ; {
-		w.round(t, s)
+		w.round(t)
 		if t.Failed() || time.Now().After(end) {
 			break
 		}
@@ -83,16 +54,61 @@ scaffolder:
 		t.Fatalf("%d replicas were killed, and no task had to go on elsewhere", len(w.kills))
 	}
 	median := w.resumed[len(w.resumed)/2]
-	t.Logf("%d tasks, %d replicas killed, %d runs taken over; from the kill to the next run: median %s, 90%% %s, most %s (lease %s); %d of %d effects were looked for again",
+	t.Logf("%d tasks, %d replicas killed or frozen, %d runs taken over; from the kill to the next run: median %s, 90%% %s, most %s (lease %s); %d of %d effects were looked for again",
 		w.ended, len(w.kills), len(w.resumed), median, w.resumed[len(w.resumed)*9/10], w.resumed[len(w.resumed)-1], *scaffolderLease, w.again, w.effects)
 	if median > *scaffolderLease {
 		t.Errorf("the median of the time until a task goes on is %s, more than the lease %s", median, *scaffolderLease)
 	}
 }
 
+// countingSetup starts replicas with the templates that count.
+func countingSetup(db *testdb.Database, count *counter, recovery string) workshopSetup {
+	return workshopSetup{count, setup{
+		added: "scaffolder,counting", env: []string{counterURL + "=" + count.URL}, args: []string{"--plugins", "catalog,scaffolder"},
+		files: map[string]string{"templates.yaml": countingTemplates(*scaffolderSteps)},
+		config: settings(postgres(db.DSN) + fmt.Sprintf(`
+catalog:
+  rules: [{allow: [Template]}]
+  locations: [{type: file, target: ./templates.yaml}]
+scaffolder:
+  concurrentTasksLimit: %d
+  taskRecovery: %s
+`, *scaffolderTasks, recovery)),
+	}}
+}
+
+type workshopSetup struct {
+	counter *counter
+	setup
+}
+
+// openWorkshop starts so many replicas, and waits for the templates.
+func openWorkshop(t *testing.T, s workshopSetup, replicas int) *workshop {
+	t.Helper()
+	drawSeed()
+	t.Logf("-seed %d", *seed)
+	w := &workshop{fleet: &fleet{replicas: make([]*process, replicas)}, setup: s.setup, counter: s.counter, rand: rand.New(rand.NewPCG(*seed, 21))}
+	for i := range w.fleet.replicas {
+		w.fleet.replicas[i] = launch(t, s.setup)
+	}
+	for _, p := range w.fleet.replicas {
+		p.ready()
+	}
+	for _, template := range []string{"succeed", "fail", "hold"} {
+		eventually(t, "the template "+template, func() error {
+			if a := w.fleet.replica(0).get("/api/catalog/entities/by-name/template/default/"+template, token); a.status != http.StatusOK {
+				return fmt.Errorf("%s", a)
+			}
+			return nil
+		})
+	}
+	return w
+}
+
 // workshop is a fleet that runs tasks.
 type workshop struct {
 	fleet   *fleet
+	setup   setup
 	counter *counter
 	rand    *rand.Rand
 	kills   []time.Time
@@ -126,7 +142,7 @@ type taskEvent struct {
 }
 
 // round runs tasks to their ends while replicas are killed.
-func (w *workshop) round(t *testing.T, s setup) {
+func (w *workshop) round(t *testing.T) {
 	t.Helper()
 	before := map[string]bool{}
 	for _, task := range w.tasks() {
@@ -174,9 +190,15 @@ func (w *workshop) round(t *testing.T, s setup) {
 		i := w.rand.IntN(len(w.fleet.replicas))
 		p := w.fleet.replica(i)
 		w.kills = append(w.kills, time.Now())
+		if killed++; *scaffolderFreeze && killed%2 == 0 {
+			p.signal(syscall.SIGSTOP)
+			time.Sleep(*scaffolderLease * 3 / 2)
+			p.signal(syscall.SIGCONT)
+			continue
+		}
 		p.kill()
-		killed++
 		w.fleet.surfaced(p)
+		s := w.setup
 		s.dir = p.dir
 		again := launch(t, s)
 		again.ready()
@@ -296,4 +318,60 @@ func (w *workshop) checkEvents(t *testing.T, task task) {
 			given = time.Time{}
 		}
 	}
+}
+
+// A replica loses all of its connections to the database again and again. Its
+// tasks do not fail because of that, none of their events is lost or doubled,
+// and nobody has to take them over.
+func TestTasksSurviveLostConnections(t *testing.T) {
+	t.Parallel()
+	db := testdb.NewPostgres(t)
+	w := openWorkshop(t, countingSetup(db, newCounter(t, *scaffolderPause), "{enabled: false}"), 1)
+	for i := range *scaffolderTasks {
+		ref := "template:default/" + []string{"succeed", "fail"}[i%2]
+		if status, text := w.fleet.call(t.Context(), w.rand, http.MethodPost, "/api/scaffolder/v2/tasks", map[string]any{"templateRef": ref, "values": map[string]any{}}); status != http.StatusCreated {
+			t.Fatalf("%d %s", status, text)
+		}
+	}
+	cuts := 0
+	eventually(t, "the tasks end", func() error {
+		var cut, left int
+		if err := db.DB.QueryRowContext(t.Context(), `SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`).Scan(&cut); err != nil {
+			return err
+		}
+		cuts += cut
+		time.Sleep(time.Duration(w.rand.IntN(400)) * time.Millisecond)
+		err := db.DB.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM scaffolder.scaffolder_task WHERE status NOT IN ('completed', 'failed')`).Scan(&left)
+		if err == nil && left > 0 {
+			err = w.fleet.replica(0).alive(fmt.Sprintf("%d tasks are left", left))
+		}
+		return err
+	})
+	var all []task
+	eventually(t, "the tasks are listed", func() error {
+		if all = w.tasks(); len(all) != *scaffolderTasks {
+			return fmt.Errorf("there are %d", len(all))
+		}
+		return nil
+	})
+	w.check(t, all)
+	for _, task := range all {
+		var events []taskEvent
+		w.fleet.replica(0).decode("/api/scaffolder/v2/tasks/"+task.ID+"/events", token, &events)
+		said := map[string]int{}
+		for _, e := range events {
+			if said[e.Body.Message]++; e.Type == "recovered" {
+				t.Errorf("the task %s was taken over", task.ID)
+			}
+		}
+		for i := range *scaffolderSteps {
+			name := fmt.Sprintf("Step %d", i+1)
+			begins, ends := said["Beginning step "+name], said["Finished step "+name]
+			if task.template() == "succeed" && (begins != 1 || ends != 1) {
+				t.Errorf("the task %s says %d times that %s begins, and %d times that it ends", task.ID, begins, name, ends)
+			}
+		}
+	}
+	t.Logf("%d connections were cut while %d tasks ran", cuts, len(all))
 }

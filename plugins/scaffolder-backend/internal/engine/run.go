@@ -58,8 +58,6 @@ type Run struct {
 	Initiator func(ctx context.Context) (core.Credentials, error)
 	Journal   Journal
 	State     State
-	// Box seals what of the state has secrets in it.
-	Box Box
 	// Resume skips the steps that an earlier run finished.
 	Resume bool
 	// DryRun runs only what changes nothing but the workspace.
@@ -73,12 +71,6 @@ type State interface {
 	Load(ctx context.Context, kind string) (map[string]json.RawMessage, error)
 	// Keep keeps all that it is given, or nothing.
 	Keep(ctx context.Context, all ...tasks.Kept) error
-}
-
-// Box seals texts, for a task.
-type Box interface {
-	Seal(task, text string) string
-	Open(task, sealed string) (string, error)
 }
 
 // execution is a run under way.
@@ -96,20 +88,15 @@ type execution struct {
 	failure   error            // the first
 	asked     bool             // whether always or failure was called
 	skipped   bool             // whether the step did nothing
+	resumes   bool             // whether the run leaves out what an earlier one finished
+	bereft    bool             // whether it does not because the files are not here
 	kept      keptWorkspace
-}
-
-// resumes reports whether the run goes on after the steps that an earlier one
-// finished. A task that is to start over does not if the files of these steps
-// are not kept. Its checkpoints count.
-func (x *execution) resumes() bool {
-	return x.run.Resume && x.run.State != nil && (x.keepsWorkspace() || !x.run.Spec.Recoverable())
 }
 
 // leaves reports whether the run ends before its task does, which goes on in
 // another run.
 func (x *execution) leaves() bool {
-	return x.ctx.Err() != nil || x.run.Resume && errors.Is(context.Cause(x.work), errStopped)
+	return x.ctx.Err() != nil || x.run.Resume && errors.Is(context.Cause(x.work), ErrStopped)
 }
 
 // measure counts a step that ended with an error, or with none.
@@ -158,7 +145,10 @@ func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if !x.resumes() {
+	if err := x.decideToResume(); err != nil {
+		return nil, err
+	}
+	if !x.resumes {
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("empty the workspace: %w", err)
 		}
@@ -233,8 +223,13 @@ func (x *execution) steps() (*template.Record, error) {
 	if err := x.log(scaffoldercommon.EventBody{Message: fmt.Sprintf("Starting up task with %d steps", count)}); err != nil {
 		return nil, err
 	}
+	if x.bereft {
+		if err := x.log(scaffoldercommon.EventBody{Message: "The files of earlier steps are not here - all steps run again."}); err != nil {
+			return nil, err
+		}
+	}
 	done := map[string]json.RawMessage{}
-	if x.resumes() {
+	if x.resumes {
 		var err error
 		if done, err = x.load(stepState); err != nil {
 			return nil, err

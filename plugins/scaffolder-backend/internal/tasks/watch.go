@@ -1,9 +1,11 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
+	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -57,7 +59,7 @@ func (w *Watcher) Next(ctx context.Context) ([]Event, error) {
 	}
 	for {
 		events, base, grown := w.feed.take(w.after)
-		if len(events) == 0 && base > w.after {
+		if base > w.after {
 			// It is behind what the feed has.
 			var err error
 			if events, err = w.store.later(ctx, w.feed.id, w.after, w.recoverable); err != nil {
@@ -97,11 +99,10 @@ type feed struct {
 	done  chan struct{} // closed when its goroutine has ended
 
 	mu    sync.Mutex
-	known bool          // whether base is
-	base  int64         // tail has all events after it
+	base  int64         // tail has, or will have, all events after it
 	tail  []Event       // what is in it never changes
 	size  int           // of the frames in tail, in bytes
-	grown chan struct{} // closed when known or tail changes
+	grown chan struct{} // closed when tail changes
 }
 
 func (f *feeds) open(id string, recoverable bool) *feed {
@@ -110,7 +111,7 @@ func (f *feeds) open(id string, recoverable bool) *feed {
 	one := f.byID[id]
 	if one == nil {
 		ctx, stop := context.WithCancel(context.Background())
-		one = &feed{id: id, stop: stop, done: make(chan struct{}), grown: make(chan struct{})}
+		one = &feed{id: id, base: math.MinInt64, stop: stop, done: make(chan struct{}), grown: make(chan struct{})}
 		f.byID[id] = one
 		go one.run(ctx, f.store, recoverable)
 	}
@@ -138,10 +139,10 @@ func (f *feeds) close(one *feed) {
 func (f *feed) take(after int64) (events []Event, base int64, grown <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.known || f.base > after {
+	if f.base > after {
 		return nil, f.base, f.grown
 	}
-	from, _ := slices.BinarySearchFunc(f.tail, after+1, func(e Event, id int64) int { return int(e.ID - id) })
+	from, _ := slices.BinarySearchFunc(f.tail, after+1, func(e Event, id int64) int { return cmp.Compare(e.ID, id) })
 	to := min(len(f.tail), from+maxTaken)
 	return f.tail[from:to:to], f.base, f.grown
 }
@@ -152,13 +153,17 @@ func (f *feed) run(ctx context.Context, s *Store, recoverable bool) {
 	defer stop()
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
-	last, known := int64(0), false
+	last, begun := int64(0), false
 	for {
 		more, err := true, error(nil)
-		if !known {
-			if last, err = s.newest(ctx, f.id); err == nil {
-				known = true
-				f.begin(last)
+		if !begun {
+			var newest []Event
+			if newest, err = s.newest(ctx, f.id, recoverable); err == nil {
+				begun = true
+				f.begin(newest)
+				if len(newest) > 0 {
+					last = newest[len(newest)-1].ID
+				}
 			}
 		}
 		for err == nil && more {
@@ -195,22 +200,21 @@ func full(events []Event) bool {
 	return len(events) == maxEvents || size >= maxBytes
 }
 
-// newest returns the id of the newest event of a task; 0 if there is none.
-func (s *Store) newest(ctx context.Context, id string) (int64, error) {
-	db, err := s.db.DB(ctx)
-	if err != nil {
-		return 0, err
-	}
-	var newest sql.NullInt64
-	err = db.QueryRowContext(ctx, s.text(`SELECT MAX(id) FROM scaffolder_task_event WHERE task_id = ?`), id).Scan(&newest)
-	return newest.Int64, err
+// newest returns the newest events of a task, in order; at most maxTail.
+func (s *Store) newest(ctx context.Context, id string, recoverable bool) ([]Event, error) {
+	events, err := s.read(ctx, Event{TaskID: id, Recoverable: recoverable}, `id > 0 ORDER BY id DESC LIMIT `+strconv.Itoa(maxTail))
+	slices.Reverse(events)
+	return events, err
 }
 
-func (f *feed) begin(base int64) {
+// begin is told the newest events, which may be all that there are.
+func (f *feed) begin(newest []Event) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.known, f.base = true, base
-	f.tell()
+	if len(newest) == maxTail || full(newest) {
+		f.base = newest[0].ID - 1
+	}
+	f.mu.Unlock()
+	f.add(newest)
 }
 
 func (f *feed) add(events []Event) {
@@ -232,10 +236,6 @@ func (f *feed) add(events []Event) {
 	if drop > 0 {
 		f.tail = slices.Clone(f.tail[drop:])
 	}
-	f.tell()
-}
-
-func (f *feed) tell() {
 	close(f.grown)
 	f.grown = make(chan struct{})
 }
