@@ -49,6 +49,7 @@ func (s *Server) read(resource string, answer func(w http.ResponseWriter, r *htt
 		}
 		if !s.knows(r) {
 			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(Unauthorized.Body))
 			return
 		}
 		exhausted := s.spend(w.Header(), resource)
@@ -60,7 +61,9 @@ func (s *Server) read(resource string, answer func(w http.ResponseWriter, r *htt
 		s.reads[r.URL.Path]++
 		body, status := answer(w, r)
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(body)
+		if status != http.StatusNoContent {
+			_ = json.NewEncoder(w).Encode(body)
+		}
 	}
 }
 
@@ -75,7 +78,8 @@ func (s *Server) Reads(path string) int {
 func (s *Server) found(r *http.Request) (*Repository, any, int) {
 	repo := s.world.Repository(r.PathValue("owner"), r.PathValue("repo"))
 	if repo == nil {
-		return nil, map[string]any{"message": "Not Found"}, http.StatusNotFound
+		body, status := problem("Not Found", http.StatusNotFound)
+		return nil, body, status
 	}
 	return repo, nil, http.StatusOK
 }
@@ -85,16 +89,16 @@ func (s *Server) repository(_ http.ResponseWriter, r *http.Request) (any, int) {
 	if repo == nil {
 		return body, status
 	}
-	return map[string]any{
-		"name": repo.Name, "html_url": s.world.URL(repo), "owner": map[string]any{"login": repo.Owner}, "default_branch": repo.DefaultBranch,
-		"archived": repo.Archived, "fork": repo.Fork, "visibility": repo.Visibility, "topics": repo.Topics,
-	}, status
+	return s.describe(repo), status
 }
 
 func (s *Server) commit(w http.ResponseWriter, r *http.Request) (any, int) {
 	repo, body, status := s.found(r)
 	if repo == nil {
 		return body, status
+	}
+	if repo.git {
+		return s.gitCommit(repo, r.PathValue("sha"))
 	}
 	i := slices.IndexFunc(repo.Commits, func(c Commit) bool { return c.SHA == r.PathValue("sha") })
 	if i < 0 {

@@ -21,6 +21,8 @@ import (
 
 	"github.com/flytower/flytower/integration/githubapi"
 	"github.com/flytower/flytower/integration/hostclient"
+	"github.com/flytower/flytower/internal/crashpoint"
+	"github.com/flytower/flytower/internal/gitserver"
 )
 
 // Token is the personal access token that the server knows, AppID its app.
@@ -36,7 +38,14 @@ type Server struct {
 	// URL is where it is; Host is the name of the host.
 	URL, Host string
 
+	// Wire is what all requests go over, those of git included.
+	Wire crashpoint.Wire
+
 	t testing.TB
+
+	gitOnce         sync.Once
+	git             *gitserver.Server
+	public, private *[32]byte // for secrets
 
 	mu        sync.Mutex
 	now       time.Time
@@ -104,7 +113,8 @@ func New(t testing.TB) *Server {
 	mux.HandleFunc("GET /api/v3/app/installations", s.installations)
 	mux.HandleFunc("POST /api/v3/app/installations/{id}/access_tokens", s.issue)
 	s.rest(mux)
-	srv := httptest.NewServer(mux)
+	s.changes(mux)
+	srv := httptest.NewServer(s.Wire.Wrap(mux))
 	t.Cleanup(srv.Close)
 	s.URL, s.Host = srv.URL, strings.TrimPrefix(srv.URL, "http://")
 	s.world.base = s.URL

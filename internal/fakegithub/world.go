@@ -16,6 +16,9 @@ type World struct {
 
 	// Unindexed makes searches tell that they do not know all files.
 	Unindexed bool
+	// FreePlan makes the server refuse to protect branches of private
+	// repositories.
+	FreePlan bool
 }
 
 // Repository is a repository. An empty DefaultBranch stays empty: nothing was
@@ -30,8 +33,13 @@ type Repository struct {
 	Files map[string]string
 	// Commits are those that can be read by their SHA.
 	Commits []Commit
+	// ReadOnly says that the token may not push.
+	ReadOnly bool
+	// Setup is what the API changed.
+	Setup Setup
 
-	id int
+	id  int
+	git bool // it is served by git
 }
 
 // Organization is an organization with its members and teams. What is not in

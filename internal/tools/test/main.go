@@ -62,6 +62,7 @@ func requirements() error {
 	var missing []requirement
 	for _, r := range []requirement{
 		{"a C compiler, for the race detector", func() bool { return found("gcc") || found("clang") || runtime.GOOS != "linux" }, []string{"gcc", "libc6-dev"}},
+		{"git, with its HTTP backend", func() bool { return found("git") }, []string{"git"}},
 		{"the PostgreSQL server programs (initdb, postgres)", postgres, []string{"postgresql"}},
 	} {
 		if !r.there() {

@@ -39,6 +39,12 @@ func WithContext(change func(c *scaffoldernode.ActionContext)) Option {
 	return func(_ testing.TB, c *scaffoldernode.ActionContext, _ *Result) { change(c) }
 }
 
+// In runs the action in a context, which a test can cancel; by default in that
+// of the test.
+func In(ctx context.Context) Option {
+	return func(_ testing.TB, _ *scaffoldernode.ActionContext, r *Result) { r.ctx = ctx }
+}
+
 // After makes the run another one of the same step: it has the workspace and
 // the checkpoints of the first.
 func After(first *Result) Option {
@@ -59,6 +65,7 @@ type Result struct {
 	Log string
 
 	t           testing.TB
+	ctx         context.Context
 	workspace   *os.Root
 	mu          sync.Mutex
 	checkpoints map[string]json.RawMessage
@@ -69,7 +76,7 @@ type Result struct {
 // and checks its output. The task is mock-task-id, the step mock-step-id.
 func Run(t testing.TB, action scaffoldernode.Action, input any, options ...Option) *Result {
 	t.Helper()
-	r := &Result{t: t, Outputs: map[string]any{}, checkpoints: map[string]json.RawMessage{}}
+	r := &Result{t: t, ctx: t.Context(), Outputs: map[string]any{}, checkpoints: map[string]json.RawMessage{}}
 	r.workspace = openDir(t)
 	c := &scaffoldernode.ActionContext{
 		Workspace: r.workspace, Logger: slog.New(slog.NewTextHandler(&r.log, nil)), Secrets: map[string]core.Token{},
@@ -86,7 +93,7 @@ func Run(t testing.TB, action scaffoldernode.Action, input any, options ...Optio
 		t.Fatalf("the input of action %s is no JSON: %v", action.ID, err)
 	}
 	if r.Err = check(t, action.Input, text); r.Err == nil {
-		r.Err = action.Run(t.Context(), c, text)
+		r.Err = action.Run(r.ctx, c, text)
 	}
 	r.Log = r.log.String()
 	if r.Err == nil {
