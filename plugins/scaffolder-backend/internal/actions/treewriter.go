@@ -236,6 +236,7 @@ func (w *fileWriter) item(ctx context.Context, it *item) error {
 	if err != nil {
 		return err
 	}
+	put := func(out *os.File) error { _, err := out.Write(text); return err }
 	if it.isTemplate && isBinary(text) {
 		it.lines = append(it.lines, "Copying file binary or symbolic link at "+it.name+", to template output path.")
 	} else if it.isTemplate {
@@ -244,8 +245,7 @@ func (w *fileWriter) item(ctx context.Context, it *item) error {
 		if err != nil {
 			return err
 		}
-		text = append(w.buffer[:0], rendered...)
-		w.buffer = text
+		put = func(out *os.File) error { _, err := out.WriteString(rendered); return err }
 	}
 	if !isNew && !there.Mode().IsRegular() {
 		if err := w.to.Remove(base); err != nil {
@@ -253,7 +253,7 @@ func (w *fileWriter) item(ctx context.Context, it *item) error {
 		}
 		isNew = true
 	}
-	return w.save(base, text, mode, isNew)
+	return w.save(base, mode, isNew, put)
 }
 
 // read reads a file into the buffer.
@@ -291,7 +291,7 @@ func (w *fileWriter) read(name string) (text []byte, mode fs.FileMode, err error
 }
 
 // save writes a file that is new, or replaces one.
-func (w *fileWriter) save(name string, text []byte, mode fs.FileMode, isNew bool) (err error) {
+func (w *fileWriter) save(name string, mode fs.FileMode, isNew bool, put func(out *os.File) error) (err error) {
 	flags := os.O_WRONLY | os.O_CREATE
 	if isNew {
 		flags |= os.O_EXCL
@@ -303,7 +303,7 @@ func (w *fileWriter) save(name string, text []byte, mode fs.FileMode, isNew bool
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	if _, err := out.Write(text); err != nil {
+	if err := put(out); err != nil {
 		return err
 	}
 	if isNew && w.exact[mode] {

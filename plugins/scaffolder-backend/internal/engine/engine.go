@@ -53,8 +53,8 @@ const (
 	heartbeat = time.Second
 )
 
-// errStopped is the cause of the end of runs when the backend stops.
-var errStopped = errors.New("the backend stopped while the task ran; retry the task")
+// ErrStopped is the cause of the end of runs when the backend stops.
+var ErrStopped = errors.New("the backend stopped while the task ran; retry the task")
 
 func (e *Engine) init() {
 	e.once.Do(func() {

@@ -47,7 +47,7 @@ func (e *Engine) run(stop context.Context, claim *tasks.Claim) {
 	defer lose(nil)
 	work, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	defer context.AfterFunc(stop, func() { end(errStopped) })()
+	defer context.AfterFunc(stop, func() { end(ErrStopped) })()
 	if claim.Cancelled {
 		end(ErrCancelled)
 	}
@@ -124,7 +124,7 @@ func (e *Engine) conclude(ctx, work context.Context, claim *tasks.Claim, output 
 		})
 	}
 	switch {
-	case outcome != nil && e.Recover && errors.Is(context.Cause(work), errStopped):
+	case outcome != nil && e.Recover && errors.Is(context.Cause(work), ErrStopped):
 		outcome = errReleased
 		store = func(ctx context.Context) error { return e.Store.Release(ctx, claim) }
 	case outcome != nil:
@@ -167,7 +167,7 @@ func (e *Engine) execute(ctx, work context.Context, claim *tasks.Claim, journal 
 		}
 	}
 	run := &Run{
-		ID: claim.ID, Spec: spec, Secrets: secrets.Secrets, Journal: journal, State: journal, Box: e.Box, Resume: e.Recover,
+		ID: claim.ID, Spec: spec, Secrets: secrets.Secrets, Journal: journal, State: newSealingState(journal, claim.ID, e.Box, secrets.Secrets, e.Runner.Secrets), Resume: e.Recover,
 		Initiator: func(ctx context.Context) (core.Credentials, error) {
 			if secrets.Token == "" {
 				return core.NoCredentials(), nil

@@ -54,10 +54,6 @@ func (x *execution) keepsWorkspace() bool {
 
 // keep stores what is done, and the files as they are now.
 func (x *execution) keep(kind, key string, value json.RawMessage) error {
-	value, err := x.seal(value)
-	if err != nil {
-		return err
-	}
 	all := []tasks.Kept{{Kind: kind, Key: key, Value: value}}
 	if !x.run.Resume {
 		return x.run.State.Keep(x.ctx, all...)
@@ -121,8 +117,12 @@ func (x *execution) trySaveWorkspace(ctx context.Context, before snapshot) (now 
 	if err := x.Workspaces.Save(ctx, scaffoldernode.WorkspaceSnapshot{TaskID: x.run.ID, ID: now.ID}, archive); err != nil {
 		return now, err
 	}
-	if err := archive.Close(); err != nil {
+	left, err := io.Copy(io.Discard, archive)
+	if err := errors.Join(err, archive.Close()); err != nil {
 		return now, err
+	}
+	if left > 0 {
+		return now, fmt.Errorf("the workspace provider left out %d bytes of the archive", left)
 	}
 	now.Digest = archive.Digest()
 	return now, nil
