@@ -86,6 +86,7 @@ type cli struct {
 	Graph      graphCommand      `cmd:"" help:"Print the wiring: plugins, modules, services and extension points."`
 	Config     configCommand     `cmd:"" help:"Print the configuration, its documentation or its schema."`
 	Permission permissionCommand `cmd:"" help:"Tell why a user may do something, or may not."`
+	Scaffolder scaffolderCommand `cmd:"" help:"Try templates of the scaffolder."`
 	New        newCommand        `cmd:"" help:"Write a project, plugin, module or service to start from."`
 	Archcheck  archcheckCommand  `cmd:"" help:"Check the architecture of a repository: names of packages, imports, goroutines."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

@@ -51,6 +51,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		authorization = core.PermissionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
 		catalog       = catalognode.Catalog.From(env)
+		errand        = core.Errand.Optional(env)
 	)
 	x := newExtensions()
 	scaffoldernode.Actions.Offer(env, x)
@@ -75,6 +76,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			Reader: urlReader(), Hosts: hosts, Catalog: catalog(), Templating: language, UserTokens: settings.userTokens,
 		})...); err != nil {
 			return err
+		}
+		if e, ok := errand(); ok {
+			return takeErrands(e, &engine.Runner{
+				Actions: &x.actions, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir, Guard: lifecycle().Guard,
+			})
 		}
 		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
 			return err

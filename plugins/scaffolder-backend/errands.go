@@ -1,0 +1,13 @@
+package scaffolderbackend
+
+import (
+	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/api"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/engine"
+)
+
+// takeErrands does what the plugin is asked for where it does not serve.
+func takeErrands(e core.ErrandService, runner *engine.Runner) error {
+	local := api.Local{Runner: runner, Actions: runner.Actions}
+	return e.Take(core.TemplateDryRunErrand, local.DryRun)
+}
