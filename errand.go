@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 
 	"github.com/flytower/flytower/apierr"
@@ -21,12 +22,14 @@ import (
 	"github.com/flytower/flytower/defaults/pluginclient"
 	"github.com/flytower/flytower/defaults/rootconfig"
 	"github.com/flytower/flytower/defaults/roothealth"
+	"github.com/flytower/flytower/defaults/rootlogger"
 	"github.com/flytower/flytower/defaults/systemmetadata"
 	"github.com/flytower/flytower/defaults/telemetry"
 	"github.com/flytower/flytower/defaults/tracing"
 	"github.com/flytower/flytower/defaults/urlreader"
 	"github.com/flytower/flytower/defaults/userinfo"
 	"github.com/flytower/flytower/internal/nothing"
+	"github.com/flytower/flytower/internal/ownprocess"
 )
 
 // Errand is one thing that a plugin does in a backend that does not serve: it
@@ -95,6 +98,74 @@ func errandDefaults(plugin string) []backend.ServiceFactory {
 		urlreader.Factory,
 		userinfo.Factory,
 	)
+}
+
+// taskBackend is the backend of a process that was started for one errand. It
+// does that and exits, whatever the main package asks it for.
+func taskBackend(child *ownprocess.Child) *backend.Backend {
+	service := &errandService{name: child.Errand()}
+	factory := backend.NewRootServiceFactory(core.Errand, func(env *backend.RootEnv) backend.MakeFunc[core.ErrandService] {
+		lifecycle := core.RootLifecycle.From(env)
+		return func(context.Context) (core.ErrandService, error) {
+			return service, lifecycle().OnStart("the errand", func(context.Context) error {
+				lifecycle().Go("the errand", func(ctx context.Context) error {
+					result, err := service.run(ctx, child.Plugin(), child)
+					if err := child.End(result, err); err != nil {
+						fmt.Fprintln(os.Stderr, err)
+						os.Exit(1)
+					}
+					os.Exit(0)
+					return nil
+				})
+				return nil
+			})
+		}
+	})
+	b := backend.New(backend.WithDefaults(append(errandDefaults(child.Plugin()),
+		rootconfig.NewStaticFactory(child.Config()),
+		rootlogger.NewFactory(rootlogger.Options{Writer: os.Stderr, Format: rootlogger.JSON, Level: slog.LevelWarn, Getenv: func(string) string { return "" }}),
+		backend.NewServiceFactory(core.Auth, func(*backend.FactoryEnv) backend.MakeFunc[core.AuthService] {
+			return func(context.Context) (core.AuthService, error) {
+				return childAuth{nothing.Auth{Plugin: child.Plugin()}, child}, nil
+			}
+		}),
+		backend.NewServiceFactory(core.Discovery, func(*backend.FactoryEnv) backend.MakeFunc[core.DiscoveryService] {
+			return func(context.Context) (core.DiscoveryService, error) { return childDiscovery{child: child}, nil }
+		}),
+		factory)...))
+	return b.Only(child.Plugin())
+}
+
+// childAuth gets tokens from the backend: for calls on behalf of who the
+// errand is for, to one plugin each.
+type childAuth struct {
+	nothing.Auth
+	child *ownprocess.Child
+}
+
+// PluginRequestToken implements [core.AuthService].
+func (a childAuth) PluginRequestToken(ctx context.Context, who core.Credentials, target string) (core.Token, error) {
+	var token string
+	err := a.child.Call(ctx, ownprocess.MethodToken, ownprocess.TokenRequest{Type: string(who.Principal.Type), User: who.Principal.UserEntityRef, Subject: who.Principal.Subject, Plugin: target}, &token)
+	return core.NewToken(token), err
+}
+
+// childDiscovery asks the backend where plugins are.
+type childDiscovery struct {
+	nothing.Discovery
+	child *ownprocess.Child
+}
+
+// BaseURL implements [core.DiscoveryService].
+func (d childDiscovery) BaseURL(ctx context.Context, plugin string) (address string, err error) {
+	err = d.child.Call(ctx, ownprocess.MethodBaseURL, plugin, &address)
+	return address, err
+}
+
+// ExternalBaseURL implements [core.DiscoveryService].
+func (d childDiscovery) ExternalBaseURL(ctx context.Context, plugin string) (address string, err error) {
+	err = d.child.Call(ctx, ownprocess.MethodExternalBaseURL, plugin, &address)
+	return address, err
 }
 
 // errandService implements [core.ErrandService].
