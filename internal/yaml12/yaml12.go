@@ -108,6 +108,10 @@ type Document struct {
 	Line int
 	// Value is the JSON value of the document; nil for an empty one.
 	Value any
+	// Order is a JSON text of the same shape as the value, with the keys of
+	// objects in the order in which they were written; other values in it do not
+	// matter. It is empty where no object is.
+	Order string
 	// Err is an *Error if the document cannot be read.
 	Err error
 }
@@ -132,7 +136,9 @@ func Documents(text []byte, opts Options) iter.Seq[Document] {
 			case root == nil:
 				continue
 			default:
-				doc.Value, doc.Err = Value(root, opts)
+				if doc.Value, doc.Err = Value(root, opts); doc.Err == nil {
+					doc.Order = order(root, opts)
+				}
 			}
 			if !yield(doc) {
 				return

@@ -360,3 +360,26 @@ func TestValueOfADocumentNode(t *testing.T) {
 		t.Errorf("Scalar(.inf) = %v, %v", v, err)
 	}
 }
+
+func TestOrderOfKeys(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ text, want string }{
+		"no object":     {"- 1\n- [a, b]\n", ""},
+		"an object":     {"b: 1\na: {d: [1, 2], c: x}\n", `{"b":0,"a":{"d":0,"c":0}}`},
+		"below lists":   {"- 1\n- {b: 1, a: 2}\n", `[0,{"b":0,"a":0}]`},
+		"names":         {"1: x\nnull: x\n\"q\\\"\": {}\n? [a, b]\n: x\n", `{"1":0,"":0,"q\"":{},"[ a, b ]":0}`},
+		"aliases":       {"x: &x {b: 1, a: 2}\ny: *x\n", `{"x":{"b":0,"a":0},"y":{"b":0,"a":0}}`},
+		"merged":        {"x: &x {b: 1, a: 2}\ny: {d: 1, <<: *x, a: 3, c: 4}\n", `{"x":{"b":0,"a":0},"y":{"d":0,"b":0,"a":0,"a":0,"c":0}}`},
+		"merged twice":  {"y: {<<: [{b: 1}, {a: 2}], c: 4}\n", `{"y":{"b":0,"a":0,"c":0}}`},
+		"an empty list": {"a: []\nb: {}\n", `{"a":0,"b":{}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for doc := range yaml12.Documents([]byte(tt.text), yaml12.Options{MergeKeys: true}) {
+				if doc.Err != nil || doc.Order != tt.want {
+					t.Errorf("Order = %s (%v), want %s", doc.Order, doc.Err, tt.want)
+				}
+			}
+		})
+	}
+}

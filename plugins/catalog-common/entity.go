@@ -65,35 +65,60 @@ func (e Entity) AppendJSON(dst []byte) []byte { return jsonvalue.Append(dst, map
 // use AppendJSON, or an Encoder with SetEscapeHTML(false), for wire output.
 func (e Entity) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil), nil }
 
+// KeyOrder is the order in which the keys of an entity's objects were written,
+// which an [Entity] does not know: forms show the fields of a template in it.
+// It is a JSON text of the same shape, of which only the keys matter; the text
+// of an entity is the order of its keys. Keys that it does not have come behind
+// those that it has, sorted.
+type KeyOrder string
+
+// Ordered is a JSON value with the order of its keys.
+type Ordered struct {
+	Value any
+	Order KeyOrder
+}
+
+// At returns the order in which the value at a path (keys of objects, indices
+// of lists) has another one. Where there is no such place nothing changes.
+func (o KeyOrder) At(path []string, order KeyOrder) KeyOrder {
+	return KeyOrder(jsonvalue.Replace(string(o), path, string(order)))
+}
+
+// AppendJSONIn appends the JSON text with the keys in an order.
+func (e Entity) AppendJSONIn(dst []byte, order KeyOrder) []byte {
+	return jsonvalue.AppendLike(dst, map[string]any(e), string(order))
+}
+
+// TextIn returns the JSON text with the keys in an order, and its hash.
+func (e Entity) TextIn(order KeyOrder) (text, hash string) {
+	encode(func(dst []byte) []byte { return e.AppendJSONIn(dst, order) }, func(raw []byte) { text, hash = string(raw), HashJSON(raw) })
+	return text, hash
+}
+
 var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Hash returns the content hash: the SHA-1 of the canonical JSON text, in
 // lower-case hex. Entities that differ only in key order or number notation
 // have the same hash.
 func (e Entity) Hash() (hash string) {
-	e.encode(func(text []byte) { hash = HashJSON(text) })
+	encode(e.AppendJSON, func(text []byte) { hash = HashJSON(text) })
 	return hash
 }
 
-// Text returns the canonical JSON text and the content hash.
-func (e Entity) Text() (text, hash string) {
-	e.encode(func(raw []byte) { text, hash = string(raw), HashJSON(raw) })
-	return text, hash
-}
-
-// encode lends the canonical JSON text to a function.
-func (e Entity) encode(use func(text []byte)) {
+// encode lends a text to a function.
+func encode(write func(dst []byte) []byte, use func(text []byte)) {
 	buf := encodeBuffers.Get().(*[]byte)
-	*buf = e.AppendJSON((*buf)[:0])
+	*buf = write((*buf)[:0])
 	use(*buf)
 	if cap(*buf) <= 1<<20 { // let the collector have the rare huge one
 		encodeBuffers.Put(buf)
 	}
 }
 
-// HashJSON is Hash for an entity that is already in canonical JSON text.
-func HashJSON(canonical []byte) string {
-	sum := sha1.Sum(canonical)
+// HashJSON returns the SHA-1 of a text in lower-case hex: Hash for an entity
+// that is already in canonical JSON text.
+func HashJSON(text []byte) string {
+	sum := sha1.Sum(text)
 	return hex.EncodeToString(sum[:])
 }
 

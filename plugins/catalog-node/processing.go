@@ -115,6 +115,9 @@ type Emitter interface {
 	// Error emits something wrong at the location. The entity keeps its last
 	// good state.
 	Error(location catalogcommon.LocationRef, err error)
+	// KeyOrder says in which order the keys are shown of a value that the
+	// processor brought into the entity, at a path of keys and indices of lists.
+	KeyOrder(path []string, order catalogcommon.KeyOrder)
 	// Refresh makes the entity depend on a key ("url:…", "file:…"): whoever
 	// refreshes the key makes the catalog process the entity.
 	Refresh(key string)
@@ -130,6 +133,8 @@ type EmitOptions struct {
 	// Document is which document of the file at the location the entity is,
 	// from 1, and Line the line where it begins; 0 if that is not known.
 	Document, Line int
+	// Order is that of the keys of the entity.
+	Order catalogcommon.KeyOrder
 }
 
 // WithLocationKey claims the emitted entity with another key than its
@@ -144,6 +149,12 @@ func AtDocument(document, line int) EmitOption {
 	return func(o *EmitOptions) { o.Document, o.Line = document, line }
 }
 
+// InOrder says in which order the keys of the emitted entity were written;
+// without it they are shown sorted.
+func InOrder(order catalogcommon.KeyOrder) EmitOption {
+	return func(o *EmitOptions) { o.Order = order }
+}
+
 // ProcessorCache keeps what a processor wants to know in its next run for the
 // same entity. If anything is set in a run, only what was set in it is kept.
 type ProcessorCache interface {
@@ -153,7 +164,8 @@ type ProcessorCache interface {
 	Sub(key string) ProcessorCache
 }
 
-// PlaceholderResolver returns what replaces an object {"$<key>": value}.
+// PlaceholderResolver returns what replaces an object {"$<key>": value}, either
+// a JSON value or a [catalogcommon.Ordered].
 type PlaceholderResolver func(ctx context.Context, p Placeholder) (any, error)
 
 // Placeholder is an object {"$<key>": value} in an entity.
@@ -209,6 +221,8 @@ type DeferredEntity struct {
 	// LocationKey claims the ref: nobody with another key can change the
 	// entity. It may be empty.
 	LocationKey string
+	// Order is that of the keys of the entity; without it they are shown sorted.
+	Order catalogcommon.KeyOrder
 }
 
 // Delta is a change of what a provider has.

@@ -112,7 +112,8 @@ var (
 	polled      = regexp.MustCompile(`^poll(s|ed) until`)
 	afterChange = []string{
 		"catalog-location-registered-api", "catalog-location-updated-entity",
-		"catalog-scheduler-cancel-idle", // the task may run right now
+		"catalog-scheduler-cancel-idle",               // the task may run right now
+		"policy-task-list", "policy-task-list-static", // a task of them may run right now
 	}
 )
 

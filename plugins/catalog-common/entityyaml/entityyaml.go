@@ -54,6 +54,9 @@ func (d Document) Entity() (catalogcommon.Entity, error) {
 	}
 }
 
+// KeyOrder returns the order in which the keys of the document were written.
+func (d Document) KeyOrder() catalogcommon.KeyOrder { return catalogcommon.KeyOrder(d.Order) }
+
 // Documents yields the documents of a YAML text in order. A document that
 // cannot be read has an error and does not affect the following ones. Text
 // without any content has no documents.

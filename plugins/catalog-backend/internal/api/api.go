@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/flytower/flytower/core"
@@ -70,7 +71,7 @@ type Locations interface {
 	Delete(ctx context.Context, id string) error
 	// DryRun processes the location and all that it leads to, and stores
 	// nothing.
-	DryRun(ctx context.Context, typ, target string) (l Location, exists bool, entities []catalogcommon.Entity, err error)
+	DryRun(ctx context.Context, typ, target string) (l Location, exists bool, entities []json.RawMessage, err error)
 }
 
 // Analyzer looks at a location that a user may want to register.

@@ -335,9 +335,6 @@ func (h *Handler) dryRun(w http.ResponseWriter, r *http.Request, typ, target str
 	if err != nil {
 		return err
 	}
-	if entities == nil {
-		entities = []catalogcommon.Entity{}
-	}
 	apierr.WriteJSON(w, http.StatusCreated, map[string]any{"exists": exists, "location": l, "entities": entities})
 	return nil
 }

@@ -28,6 +28,13 @@ type emitted struct {
 	relations []catalogcommon.Relation
 	errors    []error
 	keys      []string
+	orders    []keyOrder
+}
+
+// keyOrder is the order of keys at a place of the entity.
+type keyOrder struct {
+	path  []string
+	order catalogcommon.KeyOrder
 }
 
 // maxEmitted bounds what the processing of one entity may lead to.
@@ -100,7 +107,7 @@ func (c *collector) Entity(location catalogcommon.LocationRef, entity catalogcom
 	entity = entity.Clone()
 	entity.SetAnnotation(catalogcommon.AnnotationOriginLocation, c.origin.String())
 	entity.SetAnnotation(catalogcommon.AnnotationLocation, location.String())
-	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, key, o.Document, o.Line}) })
+	c.add(func(e *emitted) { e.deferred = append(e.deferred, Deferred{entity, key, o.Document, o.Line, o.Order}) })
 }
 
 // Location implements [catalognode.Emitter].
@@ -182,6 +189,11 @@ func StoredKey(key string) string {
 	}
 	sum := sha256.Sum256([]byte(key))
 	return strings.ToValidUTF8(key[:180], "") + "#sha256:" + hex.EncodeToString(sum[:])
+}
+
+// KeyOrder implements [catalognode.Emitter].
+func (c *collector) KeyOrder(path []string, order catalogcommon.KeyOrder) {
+	c.add(func(e *emitted) { e.orders = append(e.orders, keyOrder{slices.Clone(path), order}) })
 }
 
 // Refresh implements [catalognode.Emitter].

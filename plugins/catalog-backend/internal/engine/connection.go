@@ -17,25 +17,25 @@ import (
 
 // prepare checks an entity that is handed in, and brings it into the form in
 // which it is kept.
-func prepare(entity catalogcommon.Entity, locationKey string) (store.Deferred, error) {
-	d, _, err := prepared(entity, locationKey)
+func prepare(handed catalognode.DeferredEntity) (store.Deferred, error) {
+	d, _, err := prepared(handed)
 	return d, err
 }
 
 // prepared is prepare, and returns the entity of which the text is kept, too.
-func prepared(entity catalogcommon.Entity, locationKey string) (store.Deferred, catalogcommon.Entity, error) {
-	normal, err := catalogcommon.NormalizeEntity(entity)
+func prepared(handed catalognode.DeferredEntity) (store.Deferred, catalogcommon.Entity, error) {
+	normal, err := catalogcommon.NormalizeEntity(handed.Entity)
 	if err != nil {
 		return store.Deferred{}, nil, err
 	}
 	if err := catalogcommon.ValidateEnvelope(normal); err != nil {
 		return store.Deferred{}, nil, apierr.Input("Malformed entity envelope, %w", err)
 	}
-	if err := storable([]string{normal.Ref().String()}, locationKey); err != nil {
+	if err := storable([]string{normal.Ref().String()}, handed.LocationKey); err != nil {
 		return store.Deferred{}, nil, apierr.Input("Malformed entity envelope, %w", err)
 	}
-	body, hash := normal.Text()
-	return store.Deferred{Ref: normal.Ref().String(), Body: body, Hash: hash, LocationKey: locationKey}, normal, nil
+	body, hash := normal.TextIn(handed.Order)
+	return store.Deferred{Ref: normal.Ref().String(), Body: body, Hash: hash, LocationKey: handed.LocationKey}, normal, nil
 }
 
 // connection is the way of one provider into the catalog.
@@ -91,7 +91,7 @@ func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error], early *ea
 				wg.Go(func() {
 					for i := w; i < len(part); i += workers {
 						var entity catalogcommon.Entity
-						if done[i].Deferred, entity, done[i].err = prepared(part[i].Entity, part[i].LocationKey); done[i].err == nil {
+						if done[i].Deferred, entity, done[i].err = prepared(part[i]); done[i].err == nil {
 							process(&done[i].Deferred, entity)
 						}
 					}
@@ -162,7 +162,7 @@ func (c connection) ApplyFound(ctx context.Context, find func(*sql.Tx, func() ([
 func prepareDelta(d catalognode.Delta) ([]store.Deferred, []string, error) {
 	added := make([]store.Deferred, 0, len(d.Added))
 	for _, a := range d.Added {
-		sd, err := prepare(a.Entity, a.LocationKey)
+		sd, err := prepare(a)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -101,11 +101,11 @@ func (e *Engine) process(ctx context.Context, w store.Work) store.Result {
 
 func (e *Engine) fill(result *store.Result, outcome Outcome) {
 	outcome.Entity.SetMetadata("uid", result.Work.UID)
-	result.Processed, _ = outcome.Entity.Text()
+	result.Processed = outcome.Text(catalogcommon.KeyOrder(result.Work.Unprocessed))
 	result.Entity = outcome.Entity
 	result.Relations, result.Keys = outcome.Relations, outcome.Keys
 	for _, d := range outcome.Deferred {
-		sd, err := prepare(d.Entity, d.LocationKey)
+		sd, err := prepare(catalognode.DeferredEntity{Entity: d.Entity, LocationKey: d.LocationKey, Order: d.Order})
 		if err != nil {
 			continue // emitters checked the envelope, so it has a ref
 		}
@@ -297,30 +297,28 @@ func (e *Engine) Validate(ctx context.Context, entity catalogcommon.Entity, loca
 const maxDryRun = 10_000
 
 // DryRun processes the entity and everything that it leads to, and returns
-// the processed entities.
-func (e *Engine) DryRun(ctx context.Context, root catalogcommon.Entity) ([]catalogcommon.Entity, error) {
-	var out []catalogcommon.Entity
+// the texts of the processed entities.
+func (e *Engine) DryRun(ctx context.Context, root catalogcommon.Entity) ([]json.RawMessage, error) {
+	out := []json.RawMessage{}
 	var problems []string
 	seen := map[string]bool{}
-	for stack := []catalogcommon.Entity{root}; len(stack) > 0; {
-		entity := stack[len(stack)-1]
+	for stack := []Deferred{{Entity: root}}; len(stack) > 0; {
+		next := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		ref := entity.Ref().String()
+		ref := next.Entity.Ref().String()
 		if seen[ref] {
 			return nil, apierr.Input("Duplicate nested entity: %s", ref)
 		}
 		if seen[ref] = true; len(seen) > maxDryRun {
 			return nil, apierr.Input("the location leads to more than %d entities, which a dry run does not follow", maxDryRun)
 		}
-		outcome := e.c.Orchestrator.Process(ctx, entity.Clone(), nil)
+		outcome := e.c.Orchestrator.Process(ctx, next.Entity.Clone(), nil)
 		for _, err := range outcome.Errors {
 			problems = append(problems, fmt.Sprintf("%s: %s", apierr.KindOf(err), err))
 		}
 		if outcome.OK {
-			out = append(out, outcome.Entity)
-			for _, d := range outcome.Deferred {
-				stack = append(stack, d.Entity)
-			}
+			out = append(out, json.RawMessage(outcome.Text(next.Order)))
+			stack = append(stack, outcome.Deferred...)
 		}
 	}
 	if len(problems) > 0 {

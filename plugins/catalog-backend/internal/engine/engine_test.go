@@ -461,7 +461,11 @@ func TestDryRunFollowsLocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, e := range entities {
+	for _, text := range entities {
+		e, err := catalogcommon.ParseEntity(text)
+		if err != nil {
+			t.Fatal(err)
+		}
 		names = append(names, e.Kind()+" "+e.SpecString("target")+e.SpecString("owner"))
 	}
 	slices.Sort(names)

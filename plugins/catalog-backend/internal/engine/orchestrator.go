@@ -52,6 +52,7 @@ type Deferred struct {
 	LocationKey string
 	// Document and Line are those of [catalognode.EmitOptions].
 	Document, Line int
+	Order          catalogcommon.KeyOrder
 }
 
 // Outcome is what processing an entity found.
@@ -64,8 +65,20 @@ type Outcome struct {
 	Relations []catalogcommon.Relation
 	Keys      []string
 	Cache     cacheState
+	// orders are those of the keys of what processors brought in.
+	orders []keyOrder
 	// Volatile says that the outcome may be another one tomorrow.
 	Volatile bool
+}
+
+// Text returns the text of the entity that was processed, with its keys in the
+// order in which they were handed in.
+func (o Outcome) Text(order catalogcommon.KeyOrder) string {
+	for _, at := range o.orders {
+		order = order.At(at.path, at.order)
+	}
+	text, _ := o.Entity.TextIn(order)
+	return text
 }
 
 // Process runs the stages of processing.
@@ -78,7 +91,7 @@ func (o *Orchestrator) Process(ctx context.Context, entity catalogcommon.Entity,
 	})
 	found := r.emitted.close()
 	out := Outcome{
-		Entity: final, Errors: found.errors, Deferred: found.deferred, Relations: found.relations, Keys: found.keys,
+		Entity: final, Errors: found.errors, Deferred: found.deferred, Relations: found.relations, Keys: found.keys, orders: found.orders,
 		Cache: r.cache.state(), Volatile: r.volatile || len(found.keys) > 0,
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ package locations
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,7 +33,7 @@ type Registered struct {
 	// Invalidate makes the entity with a ref be read anew.
 	invalidate func(ctx context.Context, ref string) error
 	// DryRun processes an entity and all that it leads to.
-	dryRun func(ctx context.Context, e catalogcommon.Entity) ([]catalogcommon.Entity, error)
+	dryRun func(ctx context.Context, e catalogcommon.Entity) ([]json.RawMessage, error)
 
 	reactions *SCMReactions // nil for none
 
@@ -43,7 +44,7 @@ type Registered struct {
 
 // NewRegistered returns the store.
 func NewRegistered(database core.DatabaseService, invalidate func(context.Context, string) error,
-	dryRun func(context.Context, catalogcommon.Entity) ([]catalogcommon.Entity, error),
+	dryRun func(context.Context, catalogcommon.Entity) ([]json.RawMessage, error),
 ) *Registered {
 	return &Registered{database: database, invalidate: invalidate, dryRun: dryRun}
 }
@@ -294,7 +295,7 @@ func touched(result sql.Result, err error) (bool, error) {
 }
 
 // DryRun implements [api.Locations].
-func (s *Registered) DryRun(ctx context.Context, typ, target string) (api.Location, bool, []catalogcommon.Entity, error) {
+func (s *Registered) DryRun(ctx context.Context, typ, target string) (api.Location, bool, []json.RawMessage, error) {
 	l := api.Location{ID: typ + ":" + target, Type: typ, Target: target, EntityRef: entityRef(typ, target)}
 	exists := true
 	if _, err := s.ByTarget(ctx, typ, target); apierr.KindOf(err) == apierr.KindNotFound {

@@ -127,7 +127,7 @@ func YAML(o entityyaml.Options) catalognode.DataParser {
 			case err != nil:
 				emit.Error(location, inDocument(apierr.New(apierr.KindOf(err), "%w", err), location, n, doc.Line))
 			case entity != nil:
-				emit.Entity(location, entity, catalognode.AtDocument(n, doc.Line))
+				emit.Entity(location, entity, catalognode.AtDocument(n, doc.Line), catalognode.InOrder(doc.KeyOrder()))
 			}
 		}
 		return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"strconv"
 	"strings"
 
 	"github.com/flytower/flytower/apierr"
@@ -43,7 +44,7 @@ func (*Placeholder) ProcessorName() string { return "PlaceholderProcessor" }
 
 // PreProcess implements [catalognode.PreProcessor].
 func (p *Placeholder) PreProcess(ctx context.Context, e catalogcommon.Entity, step catalognode.Step) (catalogcommon.Entity, error) {
-	v, _, err := p.replace(ctx, map[string]any(e), step, 0)
+	v, _, err := p.replace(ctx, map[string]any(e), step, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -57,14 +58,14 @@ func (p *Placeholder) PreProcess(ctx context.Context, e catalogcommon.Entity, st
 // maxNesting bounds how deep placeholders are looked for.
 const maxNesting = 200
 
-func (p *Placeholder) replace(ctx context.Context, v any, step catalognode.Step, depth int) (any, bool, error) {
-	if depth > maxNesting {
+func (p *Placeholder) replace(ctx context.Context, v any, step catalognode.Step, path []string) (any, bool, error) {
+	if len(path) > maxNesting {
 		return nil, false, apierr.Input("the entity nests deeper than %d levels", maxNesting)
 	}
 	switch v := v.(type) {
 	case []any:
 		for i, item := range v {
-			next, changed, err := p.replace(ctx, item, step, depth+1)
+			next, changed, err := p.replace(ctx, item, step, append(path, strconv.Itoa(i)))
 			if err != nil {
 				return nil, false, err
 			}
@@ -88,10 +89,14 @@ func (p *Placeholder) replace(ctx context.Context, v any, step catalognode.Step,
 				Key: key[1:], Value: v[key], BaseURL: step.Location.Target,
 				Read: p.read, Resolve: p.resolver(), Emit: step.Emit,
 			})
+			if ordered, ok := next.(catalogcommon.Ordered); ok {
+				step.Emit.KeyOrder(path, ordered.Order)
+				next = ordered.Value
+			}
 			return next, true, err
 		}
 		for key, item := range v {
-			next, changed, err := p.replace(ctx, item, step, depth+1)
+			next, changed, err := p.replace(ctx, item, step, append(path, key))
 			if err != nil {
 				return nil, false, err
 			}
@@ -163,7 +168,7 @@ func resolveJSON(ctx context.Context, p catalognode.Placeholder) (any, error) {
 	if err := json.Unmarshal(text, &v); err != nil {
 		return nil, apierr.Input("Placeholder $%s failed to parse JSON data at %s, %w", p.Key, url, err)
 	}
-	return v, nil
+	return catalogcommon.Ordered{Value: v, Order: catalogcommon.KeyOrder(text)}, nil
 }
 
 func resolveYAML(ctx context.Context, p catalognode.Placeholder) (any, error) {
@@ -181,5 +186,5 @@ func resolveYAML(ctx context.Context, p catalognode.Placeholder) (any, error) {
 	case docs[0].Err != nil:
 		return nil, fmt.Errorf("Placeholder $%s found an error in the data at %s, %w", p.Key, url, docs[0].Err) //nolint:revive,staticcheck // operators search for this wording
 	}
-	return docs[0].Value, nil
+	return catalogcommon.Ordered{Value: docs[0].Value, Order: docs[0].KeyOrder()}, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +39,10 @@ func (e *emitted) Error(l catalogcommon.LocationRef, err error) {
 }
 
 func (e *emitted) Refresh(key string) { e.lines = append(e.lines, "refresh "+key) }
+
+func (e *emitted) KeyOrder(path []string, order catalogcommon.KeyOrder) {
+	e.lines = append(e.lines, fmt.Sprintf("order %s of %s", order, strings.Join(path, "/")))
+}
 
 // cache is what a processor remembers.
 type cache map[string]json.RawMessage
@@ -195,17 +201,17 @@ func TestPlaceholder(t *testing.T) {
 		return strings.HasPrefix(a, "https://github.com/acme/x/") == strings.HasPrefix(b, "https://github.com/acme/x/"), true
 	}
 	p := processors.NewPlaceholder(s, same, nil)
-	for _, c := range []struct{ name, in, want, err string }{
-		{"text", `{"a":{"$text":"./text.txt"}}`, `{"a":"hello"}`, ""},
-		{"json", `{"a":[{"$json":"/data.json"}]}`, `{"a":[{"a":[1]}]}`, ""},
-		{"yaml", `{"a":{"$yaml":"data.yaml"}}`, `{"a":{"b":"yes"}}`, ""},
-		{"unknown key", `{"a":{"$other":"x"}}`, `{"a":{"$other":"x"}}`, ""},
-		{"several keys", `{"a":{"$text":"text.txt","b":1}}`, `{"a":{"$text":"text.txt","b":1}}`, ""},
-		{"no text", `{"a":{"$text":1}}`, "", "expected a string"},
-		{"missing", `{"a":{"$text":"none.txt"}}`, "", "could not read location"},
-		{"two documents", `{"a":{"$yaml":"two.yaml"}}`, "", "exactly one document"},
-		{"no JSON", `{"a":{"$json":"text.txt"}}`, "", "failed to parse JSON"},
-		{"another repository", `{"a":{"$text":"https://github.com/other/y/blob/main/z"}}`, "", "same repository"},
+	for _, c := range []struct{ name, in, want, err, order string }{
+		{"text", `{"a":{"$text":"./text.txt"}}`, `{"a":"hello"}`, "", ""},
+		{"json", `{"a":[{"$json":"/data.json"}]}`, `{"a":[{"a":[1]}]}`, "", `{"a":[1]} of a/0`},
+		{"yaml", `{"a":{"$yaml":"data.yaml"}}`, `{"a":{"b":"yes"}}`, "", `{"b":0} of a`},
+		{"unknown key", `{"a":{"$other":"x"}}`, `{"a":{"$other":"x"}}`, "", ""},
+		{"several keys", `{"a":{"$text":"text.txt","b":1}}`, `{"a":{"$text":"text.txt","b":1}}`, "", ""},
+		{"no text", `{"a":{"$text":1}}`, "", "expected a string", ""},
+		{"missing", `{"a":{"$text":"none.txt"}}`, "", "could not read location", ""},
+		{"two documents", `{"a":{"$yaml":"two.yaml"}}`, "", "exactly one document", ""},
+		{"no JSON", `{"a":{"$json":"text.txt"}}`, "", "failed to parse JSON", ""},
+		{"another repository", `{"a":{"$text":"https://github.com/other/y/blob/main/z"}}`, "", "same repository", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -213,7 +219,8 @@ func TestPlaceholder(t *testing.T) {
 			if err := json.Unmarshal([]byte(c.in), &in); err != nil {
 				t.Fatal(err)
 			}
-			out, err := p.PreProcess(t.Context(), in, catalognode.Step{Location: catalogcommon.LocationRef{Type: "url", Target: base}, Emit: &emitted{}})
+			emit := &emitted{}
+			out, err := p.PreProcess(t.Context(), in, catalognode.Step{Location: catalogcommon.LocationRef{Type: "url", Target: base}, Emit: emit})
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Errorf("PreProcess = %v, want %q", err, c.err)
@@ -225,6 +232,10 @@ func TestPlaceholder(t *testing.T) {
 			}
 			if got := string(out.AppendJSON(nil)); got != c.want {
 				t.Errorf("PreProcess = %s, want %s", got, c.want)
+			}
+			if order := slices.ContainsFunc(emit.lines, func(line string) bool { return strings.HasPrefix(line, "order ") }); order != (c.order != "") ||
+				order && !slices.Contains(emit.lines, "order "+c.order) {
+				t.Errorf("emitted %q, want the order %s", emit.lines, c.order)
 			}
 		})
 	}

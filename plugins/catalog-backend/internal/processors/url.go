@@ -47,6 +47,7 @@ type rememberedItem struct {
 	Entity   catalogcommon.Entity      `json:"entity"`
 	Document int                       `json:"document,omitempty"`
 	Line     int                       `json:"line,omitempty"`
+	Order    catalogcommon.KeyOrder    `json:"order,omitempty"`
 }
 
 // ReadLocation implements [catalognode.LocationReader].
@@ -68,7 +69,7 @@ func (u *URL) ReadLocation(ctx context.Context, location catalogcommon.LocationR
 		return true, nil
 	case errors.Is(err, apierr.NotModified("")) && last.ETag != "":
 		for _, it := range last.Entities {
-			step.Emit.Entity(it.Location, it.Entity, catalognode.AtDocument(it.Document, it.Line))
+			step.Emit.Entity(it.Location, it.Entity, catalognode.AtDocument(it.Document, it.Line), catalognode.InOrder(it.Order))
 		}
 		return true, step.Cache.Set("v1", last)
 	case apierr.KindOf(err) == apierr.KindNotFound:
@@ -149,7 +150,7 @@ func (r *recorder) Entity(location catalogcommon.LocationRef, entity catalogcomm
 	for _, option := range o {
 		option(&set)
 	}
-	r.keep.Entities = append(r.keep.Entities, rememberedItem{location, entity, set.Document, set.Line})
+	r.keep.Entities = append(r.keep.Entities, rememberedItem{location, entity, set.Document, set.Line, set.Order})
 	r.other = r.other || set.LocationKey != nil
 	r.Emitter.Entity(location, entity, o...)
 }

@@ -68,7 +68,7 @@ func (s *Store) MakeReady(ctx context.Context, r Result) (*Ready, error) {
 	}
 	e.SetMetadata("etag", etagPlace)
 	e["relations"] = relationsPlace
-	text := string(e.AppendJSON(make([]byte, 0, len(r.Processed)+200)))
+	text := string(e.AppendJSONIn(make([]byte, 0, len(r.Processed)+200), catalogcommon.KeyOrder(r.Processed)))
 	var once1, once2 bool
 	out.etagAt, once1 = onlyPlace(text, etagPlace)
 	out.relationsAt, once2 = onlyPlace(text, `"`+relationsPlace+`"`)

@@ -226,11 +226,12 @@ func buildFinal(b base, relations []catalogcommon.EntityRelation, orphan bool) (
 		}
 	}
 	f := final{id: b.id, fresh: !b.hash.Valid}
+	order := catalogcommon.KeyOrder(b.processed)
 	switch {
 	case !orphan && !rejectsURL(e) && plainEntity(e, b.uid):
 		f.processed = fromFinal
 	case b.derived:
-		f.processed = string(e.AppendJSON(nil))
+		f.processed = string(e.AppendJSONIn(nil, order))
 	default:
 		f.processed = b.processed
 	}
@@ -255,14 +256,14 @@ func buildFinal(b base, relations []catalogcommon.EntityRelation, orphan bool) (
 	if !own {
 		e.SetMetadata("etag", etagPlace)
 	}
-	text := e.AppendJSON(make([]byte, 0, len(b.processed)+80*len(relations)+512))
+	text := e.AppendJSONIn(make([]byte, 0, len(b.processed)+80*len(relations)+512), order)
 	f.hash = catalogcommon.HashJSON(text)
 	if !own {
 		if at := bytes.Index(text, []byte(etagPlace)); !bytes.Contains(text[at+1:], []byte(etagPlace)) {
 			copy(text[at:], f.hash)
 		} else { // somebody wrote the very same words
 			e.SetMetadata("etag", f.hash)
-			text = e.AppendJSON(text[:0])
+			text = e.AppendJSONIn(text[:0], order)
 		}
 	}
 	f.entity = string(text)
