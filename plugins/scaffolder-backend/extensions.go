@@ -18,10 +18,11 @@ type extensions struct {
 	filters    []scaffoldernode.TemplateFilter
 	globals    []scaffoldernode.TemplateGlobal
 	completers map[string]scaffoldernode.AutocompleteFunc
+	workspaces map[string]scaffoldernode.WorkspaceProvider
 }
 
 func newExtensions() *extensions {
-	return &extensions{completers: map[string]scaffoldernode.AutocompleteFunc{}}
+	return &extensions{completers: map[string]scaffoldernode.AutocompleteFunc{}, workspaces: map[string]scaffoldernode.WorkspaceProvider{}}
 }
 
 // freeze ends the time for additions.
@@ -58,6 +59,16 @@ func (x *extensions) AddAutocompleteProvider(id string, complete scaffoldernode.
 			return apierr.Conflict("there is an autocomplete provider %q already", id)
 		}
 		x.completers[id] = complete
+		return nil
+	})
+}
+
+func (x *extensions) AddWorkspaceProvider(name string, provider scaffoldernode.WorkspaceProvider) error {
+	return x.change(func() error {
+		if _, ok := x.workspaces[name]; ok {
+			return apierr.Conflict("there is a workspace provider %q already", name)
+		}
+		x.workspaces[name] = provider
 		return nil
 	})
 }

@@ -35,6 +35,10 @@ var Plugin = backend.NewPlugin("scaffolder", declare,
 // janitorTimeout is what closing stale tasks may take.
 const janitorTimeout = 15 * time.Minute
 
+// workspaceCleaning is how often snapshots of workspaces are looked for that
+// nobody needs any more.
+const workspaceCleaning = time.Hour
+
 func declare(env *backend.PluginEnv) backend.InitFunc {
 	var (
 		log           = core.Logger.From(env)
@@ -57,10 +61,15 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 	scaffoldernode.Actions.Offer(env, x)
 	scaffoldernode.Templating.Offer(env, x)
 	scaffoldernode.Autocomplete.Offer(env, x)
+	scaffoldernode.Workspaces.Offer(env, x)
 
 	return func(ctx context.Context) error {
 		x.freeze()
 		settings, err := readSettings(config())
+		if err != nil {
+			return err
+		}
+		workspaces, err := settings.workspaces.provider(x.workspaces)
 		if err != nil {
 			return err
 		}
@@ -99,8 +108,12 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		runner := &engine.Runner{
 			Actions: &x.actions, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
-			Authorize: func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
-			Guard:     lifecycle().Guard,
+			Authorize:  func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
+			Guard:      lifecycle().Guard,
+			Workspaces: workspaces,
+		}
+		if workspaces != nil && !settings.recovery {
+			log().WarnContext(ctx, "workspaces are not kept, because scaffolder.taskRecovery.enabled is false", "workspaceProvider", settings.workspaces.name)
 		}
 		handler := &api.Handler{
 			Store: store, Actions: &x.actions, Templating: language, Runner: runner, Box: box, Completers: x.completers,
@@ -132,6 +145,16 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			}
 		} else {
 			log().InfoContext(ctx, "scaffolder.concurrentTasksLimit is 0: this instance runs no tasks")
+		}
+		if workspaces != nil {
+			if err := scheduler().Schedule(ctx, core.Task{
+				ID: "remove_old_workspaces", Schedule: core.Schedule{Frequency: core.Frequency{Every: workspaceCleaning}, Timeout: janitorTimeout},
+				Run: func(ctx context.Context, _ core.TaskRun) error {
+					return queue.RemoveOldWorkspaces(ctx, settings.workspaces.retention)
+				},
+			}); err != nil {
+				return err
+			}
 		}
 		return scheduler().Schedule(ctx, core.Task{
 			ID: "close_stale_tasks", Schedule: core.Schedule{Frequency: core.Frequency{Every: settings.janitor}, Timeout: janitorTimeout},

@@ -24,6 +24,7 @@ type settings struct {
 	userTokens          bool
 	parameters, secrets map[string]string
 	keys                []string
+	workspaces          workspaceSettings
 }
 
 func readSettings(c core.Config) (s settings, err error) {
@@ -60,6 +61,9 @@ func readSettings(c core.Config) (s settings, err error) {
 		if *d.to < d.atLeast {
 			return s, &core.ConfigError{Key: c.Path(d.key), Position: c.Position(d.key), Problem: fmt.Sprintf("must be at least %s", d.atLeast)}
 		}
+	}
+	if s.workspaces, err = readWorkspaceSettings(c); err != nil {
+		return s, err
 	}
 	if s.parameters, err = texts(c, "scaffolder.defaultEnvironment.parameters"); err != nil {
 		return s, err

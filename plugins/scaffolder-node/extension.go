@@ -3,7 +3,9 @@ package scaffoldernode
 import (
 	"context"
 	"encoding/json"
-	"os"
+	"io"
+	"iter"
+	"time"
 
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
@@ -100,13 +102,33 @@ type WorkspacesExtensionPoint interface {
 // Workspaces is the extension point of [WorkspacesExtensionPoint].
 var Workspaces = backend.NewExtensionPoint[WorkspacesExtensionPoint]("scaffolder", "workspace.provider")
 
-// WorkspaceProvider keeps workspaces.
+// WorkspaceProvider keeps snapshots of workspaces, so that a task can go on
+// where its files are not. A snapshot is an archive as package workspacearchive
+// writes it. Each has a name of its own: nothing is ever overwritten, and a
+// snapshot counts once Save has returned and the task says so. What a save left
+// that came to no end is removed with the task.
 type WorkspaceProvider interface {
-	// Save keeps the workspace of a task, in place of what was kept of it.
-	Save(ctx context.Context, taskID string, workspace *os.Root) error
-	// Restore writes what was kept into an empty workspace. Nothing being there
-	// is no error.
-	Restore(ctx context.Context, taskID string, workspace *os.Root) error
-	// Remove forgets the workspace of a task.
-	Remove(ctx context.Context, taskID string) error
+	// Save keeps an archive for good before it returns. An error of the archive
+	// is an error of Save.
+	Save(ctx context.Context, snapshot WorkspaceSnapshot, archive io.Reader) error
+	// Open returns an archive. One that is not there is [fs.ErrNotExist], from
+	// Open or from the first read.
+	Open(ctx context.Context, snapshot WorkspaceSnapshot) (io.ReadCloser, error)
+	// Remove forgets a snapshot or, if its ID is empty, all that is kept of the
+	// task. Nothing being there is no error.
+	Remove(ctx context.Context, snapshot WorkspaceSnapshot) error
+	// List returns the tasks of which anything is kept, in any order; a task may
+	// be there more than once.
+	List(ctx context.Context) iter.Seq2[KeptWorkspace, error]
+}
+
+// WorkspaceSnapshot names a snapshot. Both ids consist of hexadecimal digits
+// and hyphens.
+type WorkspaceSnapshot struct{ TaskID, ID string }
+
+// KeptWorkspace tells that something is kept of a task.
+type KeptWorkspace struct {
+	TaskID string
+	// Saved is when it was saved.
+	Saved time.Time
 }

@@ -156,6 +156,9 @@ func (e *Engine) run(stop context.Context, claim *tasks.Claim) {
 		err = e.Store.Complete(last, claim, scaffoldercommon.TaskCompleted, scaffoldercommon.EventBody{
 			Message: "Run completed with status: completed", Output: output,
 		})
+		if err == nil {
+			e.removeWorkspace(last, claim.ID)
+		}
 	}
 	if err != nil && !errors.Is(err, tasks.ErrLost) {
 		e.Logger.ErrorContext(ctx, "how a task ended could not be stored; it counts as abandoned", "task", claim.ID, "error", err)
@@ -242,8 +245,8 @@ func (s state) Load(ctx context.Context, kind string) (map[string]json.RawMessag
 	return s.store.State(ctx, s.claim, kind)
 }
 
-func (s state) Keep(ctx context.Context, kind, key string, value json.RawMessage) error {
-	return s.store.Keep(ctx, s.claim, kind, key, value)
+func (s state) Keep(ctx context.Context, all ...tasks.Kept) error {
+	return s.store.KeepAll(ctx, s.claim, all...)
 }
 
 // stale is what tasks that nobody runs any more are told.

@@ -16,8 +16,10 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/redact"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/templating"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
+	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
 )
 
@@ -34,6 +36,9 @@ type Runner struct {
 	Authorize func(ctx context.Context, who core.Credentials) (Decide, error)
 	// Guard turns a panic into an error.
 	Guard func(ctx context.Context, what string, fn func(context.Context) error) error
+	// Workspaces keeps the files of tasks, so that they go on elsewhere; nil
+	// keeps none.
+	Workspaces scaffoldernode.WorkspaceProvider
 }
 
 // Decide reports whether an action may run with an input.
@@ -59,7 +64,8 @@ type Run struct {
 // State is what runs of a task leave for later ones.
 type State interface {
 	Load(ctx context.Context, kind string) (map[string]json.RawMessage, error)
-	Keep(ctx context.Context, kind, key string, value json.RawMessage) error
+	// Keep keeps all that it is given, or nothing.
+	Keep(ctx context.Context, all ...tasks.Kept) error
 }
 
 // execution is a run under way.
@@ -76,6 +82,7 @@ type execution struct {
 	variables *template.Record // without secrets
 	failure   error            // the first
 	asked     bool             // whether always or failure was called
+	kept      keptWorkspace
 }
 
 // Execute runs the steps and returns the output of the task. What is written
@@ -106,7 +113,13 @@ func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.
 		return nil, fmt.Errorf("open the workspace: %w", err)
 	}
 	defer x.workspace.Close()
-	return x.steps()
+	if err := x.restoreWorkspace(); err != nil {
+		return nil, err
+	}
+	if output, err = x.steps(); err == nil {
+		err = x.forgetWorkspace()
+	}
+	return output, err
 }
 
 // prepare makes what the templates of the task see.

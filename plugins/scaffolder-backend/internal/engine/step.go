@@ -122,7 +122,7 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	output := host.result()
 	x.variables = x.variables.With(output, "steps", step.ID, "output")
 	if x.run.State != nil {
-		if err := x.run.State.Keep(x.ctx, stepState, step.ID, template.AppendJSON(nil, output)); err != nil {
+		if err := x.keep(stepState, step.ID, template.AppendJSON(nil, output)); err != nil {
 			return err
 		}
 	}
@@ -391,7 +391,7 @@ func (h *host) Checkpoint(ctx context.Context, key string, fn func(context.Conte
 	}
 	if h.x.run.State != nil {
 		// What is done is kept even if the task is being cancelled.
-		if err := h.x.run.State.Keep(h.x.ctx, checkpointState, h.step.ID+"."+key, value); err != nil {
+		if err := h.x.keep(checkpointState, h.step.ID+"."+key, value); err != nil {
 			return nil, err
 		}
 	}

@@ -186,6 +186,7 @@ func (s *Store) stale(ctx context.Context, condition string) ([]*Claim, error) {
 const (
 	StepState       = "step"
 	CheckpointState = "checkpoint"
+	WorkspaceState  = "workspace"
 )
 
 // State returns what earlier runs kept of a kind, by key.
@@ -210,15 +211,30 @@ func (s *Store) State(ctx context.Context, c *Claim, kind string) (map[string]js
 	return state, rows.Err()
 }
 
+// Kept is something that is kept for later runs.
+type Kept struct {
+	Kind, Key string
+	Value     json.RawMessage
+}
+
 // Keep keeps a value for later runs.
 func (s *Store) Keep(ctx context.Context, c *Claim, kind, key string, value json.RawMessage) error {
+	return s.KeepAll(ctx, c, Kept{kind, key, value})
+}
+
+// KeepAll keeps several values, or none of them.
+func (s *Store) KeepAll(ctx context.Context, c *Claim, all ...Kept) error {
 	return s.write(ctx, "keep the state of the task "+c.ID, func(tx *sql.Tx) error {
 		if err := s.hold(ctx, tx, c); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, s.text(`INSERT INTO scaffolder_task_state (task_id, kind, key, value) VALUES (?, ?, ?, ?)
-			ON CONFLICT (task_id, kind, key) DO UPDATE SET value = excluded.value`), c.ID, kind, key, string(value))
-		return err
+		for _, k := range all {
+			if _, err := tx.ExecContext(ctx, s.text(`INSERT INTO scaffolder_task_state (task_id, kind, key, value) VALUES (?, ?, ?, ?)
+				ON CONFLICT (task_id, kind, key) DO UPDATE SET value = excluded.value`), c.ID, k.Kind, k.Key, string(k.Value)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

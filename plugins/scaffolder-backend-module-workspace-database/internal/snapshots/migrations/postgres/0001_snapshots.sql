@@ -1,0 +1,20 @@
+-- Archives of workspaces, in chunks so that nobody needs a whole one in memory.
+CREATE TABLE scaffolder_workspace_snapshot (
+  task_id     text NOT NULL,
+  snapshot_id text NOT NULL,
+  -- how many chunks there are; NULL until all are saved
+  chunks      integer,
+  -- milliseconds since 1970
+  saved_at    bigint NOT NULL,
+  PRIMARY KEY (task_id, snapshot_id)
+);
+
+CREATE TABLE scaffolder_workspace_chunk (
+  task_id     text NOT NULL,
+  snapshot_id text NOT NULL,
+  number      integer NOT NULL,
+  data        bytea NOT NULL,
+  PRIMARY KEY (task_id, snapshot_id, number)
+);
+-- They live for seconds: compressing them is not worth it.
+ALTER TABLE scaffolder_workspace_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
