@@ -68,9 +68,13 @@ func absent() error {
 	return apierr.New(apierr.KindServiceUnavailable, "there is no database here: this process does one thing and ends")
 }
 
-func (database) DB(context.Context) (*sql.DB, error)                { return nil, absent() }
-func (database) Dialect() core.Dialect                              { return core.SQLite }
-func (database) Migrate(context.Context, core.Migrations) error     { return absent() }
+func (database) DB(context.Context) (*sql.DB, error) { return nil, absent() }
+func (database) Dialect() core.Dialect               { return core.SQLite }
+
+// Migrate does nothing, so that modules start which use their tables only when
+// they are asked to.
+func (database) Migrate(context.Context, core.Migrations) error { return nil }
+
 func (database) WriteTx(context.Context, func(*sql.Tx) error) error { return absent() }
 
 // scheduler never runs anything.

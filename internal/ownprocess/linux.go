@@ -68,6 +68,9 @@ func (p *process) start() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
+		if p.User != nil && errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w; the user %d has to be able to enter %s and the folders around it, and to execute the program", err, p.User.UID, p.Dir)
+		}
 		if err == nil {
 			p.pid = p.cmd.Process.Pid
 		}
@@ -118,7 +121,7 @@ func (p *process) how() (h how) {
 	if status.Signaled() {
 		h.signal = status.Signal().String()
 		h.cpu = status.Signal() == syscall.SIGXCPU ||
-			status.Signal() == syscall.SIGKILL && p.Limits.CPUTime > 0 && state.UserTime()+state.SystemTime() >= p.Limits.CPUTime*9/10
+			status.Signal() == syscall.SIGKILL && p.Limits.CPUTime > 0 && state.UserTime()+state.SystemTime() >= p.Limits.CPUTime*3/4 // the system counts in ticks
 	}
 	return h
 }

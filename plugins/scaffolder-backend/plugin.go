@@ -29,7 +29,7 @@ import (
 // Plugin is the scaffolder.
 var Plugin = backend.NewPlugin("scaffolder", declare,
 	backend.WithDescription("Scaffolder: runs software templates as tasks"),
-	core.ConfigSchema(configSchema), core.AsksForPermissions(permissions.All()...),
+	core.ConfigSchema(configSchema), core.ConfigCheck(checkIsolation), core.AsksForPermissions(permissions.All()...),
 )
 
 // janitorTimeout is what closing stale tasks may take.
@@ -55,6 +55,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		authorization = core.PermissionsRegistry.From(env)
 		peers         = core.PluginClient.From(env)
 		catalog       = catalognode.Catalog.From(env)
+		discovery     = core.Discovery.From(env)
 		errand        = core.Errand.Optional(env)
 	)
 	x := newExtensions()
@@ -112,11 +113,15 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			Guard:      lifecycle().Guard,
 			Workspaces: workspaces,
 		}
+		isolated, err := settings.isolation.runner(runner, config(), auth(), discovery(), log())
+		if err != nil {
+			return err
+		}
 		if workspaces != nil && !settings.recovery {
 			log().WarnContext(ctx, "workspaces are not kept, because scaffolder.taskRecovery.enabled is false", "workspaceProvider", settings.workspaces.name)
 		}
 		handler := &api.Handler{
-			Store: store, Actions: &x.actions, Templating: language, Runner: runner, Box: box, Completers: x.completers,
+			Store: store, Actions: &x.actions, Templating: language, Runner: runner, Isolated: isolated, Box: box, Completers: x.completers,
 			Ask: ask, HTTPAuth: httpAuth(), Auth: auth(), Peers: peers(), Auditor: auditor(), Stop: lifecycle().Done(),
 		}
 		handler.Register(router())
@@ -133,7 +138,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 		queue := &engine.Engine{
-			Store: store, Runner: runner, Box: box, Auth: auth(), Logger: log(), Limit: settings.concurrency,
+			Store: store, Runner: runner, Isolated: isolated, Box: box, Auth: auth(), Logger: log(), Limit: settings.concurrency,
 			Lease: settings.lease, Timeout: settings.timeout, Recover: settings.recovery,
 		}
 		if settings.concurrency > 0 {

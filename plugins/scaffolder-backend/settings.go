@@ -25,6 +25,7 @@ type settings struct {
 	parameters, secrets map[string]string
 	keys                []string
 	workspaces          workspaceSettings
+	isolation           *isolationSettings // nil without
 }
 
 func readSettings(c core.Config) (s settings, err error) {
@@ -41,6 +42,9 @@ func readSettings(c core.Config) (s settings, err error) {
 		return s, &core.ConfigError{Key: c.Path("scaffolder.concurrentTasksLimit"), Position: c.Position("scaffolder.concurrentTasksLimit"), Problem: "must not be negative"}
 	}
 	if s.recovery, err = c.BoolOr("scaffolder.taskRecovery.enabled", false); err != nil {
+		return s, err
+	}
+	if s.isolation, err = readIsolation(c); err != nil {
 		return s, err
 	}
 	if s.userTokens, err = c.BoolOr("scaffolder.requireScmUserCredentials", false); err != nil {

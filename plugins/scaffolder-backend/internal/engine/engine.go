@@ -20,9 +20,11 @@ import (
 type Engine struct {
 	Store  *tasks.Store
 	Runner *Runner
-	Box    *sealed.Box
-	Auth   core.AuthService
-	Logger *slog.Logger
+	// Isolated, if not nil, executes tasks in place of the runner.
+	Isolated Executor
+	Box      *sealed.Box
+	Auth     core.AuthService
+	Logger   *slog.Logger
 	// Limit is how many tasks run at once.
 	Limit int
 	// Lease is how long a task belongs to a run that does not extend it.
@@ -194,7 +196,11 @@ func (e *Engine) execute(ctx, work context.Context, claim *tasks.Claim, journal 
 			return who, nil
 		},
 	}
-	output, err := e.Runner.Execute(ctx, work, run)
+	var executor Executor = e.Runner
+	if e.Isolated != nil {
+		executor = e.Isolated
+	}
+	output, err := executor.Execute(ctx, work, run)
 	if err != nil {
 		return nil, err
 	}
