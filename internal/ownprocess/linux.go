@@ -81,7 +81,9 @@ func (p *process) start() error {
 		awaitExit(p.pid)
 		p.signal() // what is left of its group, before its number is free again
 		_ = p.cmd.Wait()
-		_ = p.channel.conn.Close()
+		// What it wrote last is still to be read. Who has left its group may hold
+		// the other end open.
+		_ = conn.SetDeadline(time.Now().Add(exitTime))
 		close(p.exited)
 	}()
 	if err := <-started; err != nil {

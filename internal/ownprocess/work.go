@@ -116,6 +116,7 @@ func (w Work) Do(ctx, work context.Context) (json.RawMessage, error) {
 	}
 	<-p.exited
 	background.Wait()
+	_ = p.channel.conn.Close()
 	switch {
 	case end != nil && end.Error != nil:
 		return nil, end.Error.err()

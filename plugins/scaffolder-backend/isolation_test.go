@@ -21,6 +21,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/backendtest"
 	"github.com/flytower/flytower/internal/ownprocess"
+	scaffoldermoduleworkspacedatabase "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-database"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 )
 
@@ -137,6 +138,16 @@ func isolatedActions() []scaffoldernode.Action {
 				return err
 			}
 			return c.Output("who", who.Principal.UserEntityRef)
+		}),
+		attack("write", func(_ context.Context, c *scaffoldernode.ActionContext) error {
+			return c.Workspace.WriteFile("made", []byte("by a step before"), 0o600)
+		}),
+		attack("read", func(_ context.Context, c *scaffoldernode.ActionContext) error {
+			text, err := c.Workspace.ReadFile("made")
+			if err != nil {
+				return err
+			}
+			return c.Output("text", string(text))
 		}),
 		attack("checkpoint", func(ctx context.Context, c *scaffoldernode.ActionContext) error {
 			n, err := scaffoldernode.Checkpoint(ctx, c, "n", func(context.Context) (int, error) { return os.Getpid(), nil })
@@ -366,13 +377,68 @@ func TestCheckpointsOutliveTheProcess(t *testing.T) {
 	}
 	c.Post(path+"/retry", nil).Expect(http.StatusCreated)
 	var events []event
-	for len(events) == 0 || !strings.Contains(transcript(events), "completed: ") {
+	for len(events) == 0 || !strings.Contains(transcript(events), "Run completed") {
 		c.Get(path + "/events").Expect(http.StatusOK).JSON(&events)
 		runtime.Gosched()
 	}
 	if got := transcript(events); !strings.Contains(got, `{"all":{"again":true}}`) {
 		t.Errorf("the task says\n%s", got)
 	}
+}
+
+// The workspace is kept by the backend, and restored into the folder of the
+// next process.
+func TestWorkspacesOutliveTheProcess(t *testing.T) {
+	t.Parallel()
+	s := isolate(t, `"steps":[{"id":"w","name":"W","action":"attack:write"},{"id":"a","name":"A","action":"attack:checkpoint"},{"id":"r","name":"R","action":"attack:read"}],"output":{"text":"${{ steps.r.output.text }}"}`, nil,
+		scaffoldermoduleworkspacedatabase.Module,
+		backendtest.Config(map[string]any{"scaffolder": map[string]any{"taskRecovery": map[string]any{"enabled": true, "workspaceProvider": "database"}}}))
+	c := s.Client(t)
+	path := create(c, map[string]any{}, nil)
+	if got := transcript(follow(t, c, path)); !strings.Contains(got, "its process exited with code 4") {
+		t.Fatalf("the task says\n%s", got)
+	}
+	c.Post(path+"/retry", nil).Expect(http.StatusCreated)
+	var events []event
+	for len(events) == 0 || !strings.Contains(transcript(events), "Run completed") {
+		c.Get(path + "/events").Expect(http.StatusOK).JSON(&events)
+		runtime.Gosched()
+	}
+	if got := transcript(events); !strings.Contains(got, `{"text":"by a step before"}`) {
+		t.Errorf("the task says\n%s", got)
+	}
+}
+
+// A task calls other plugins over the network, with tokens of the backend for
+// who created it.
+func TestProcessesCallPlugins(t *testing.T) {
+	t.Parallel()
+	s := isolate(t, `"steps":[{"id":"a","name":"A","action":"catalog:fetch","input":{"entityRef":"template:default/t"}}],"output":{"kind":"${{ steps.a.output.entity.kind }}"}`, nil)
+	c := s.Client(t)
+	if got := transcript(follow(t, c, create(c, map[string]any{}, nil))); !strings.Contains(got, `{"kind":"Template"}`) {
+		t.Errorf("the task says\n%s", got)
+	}
+}
+
+func TestDryRunsHaveProcesses(t *testing.T) {
+	t.Parallel()
+	s := isolate(t, step("attack:nothing"), nil)
+	c := s.Client(t)
+	in := map[string]any{
+		"template": json.RawMessage(tmpl(`"steps":[{"id":"f","action":"fetch:template","input":{"url":"./skeleton","values":{"n":"${{ parameters.n }}"}}},{"id":"a","action":"attack:nothing"}]`)),
+		"values":   map[string]any{"n": "Ada"},
+	}
+	var got struct {
+		DirectoryContents []struct{ Path, Base64Content string }
+		Log               []struct{ Body struct{ Message string } }
+	}
+	in["directoryContents"] = []any{map[string]any{"path": "skeleton/hello", "base64Content": "JHt7IHZhbHVlcy5uIH19"}}
+	c.Post("/api/scaffolder/v2/dry-run", in).Expect(http.StatusOK).JSON(&got)
+	if len(got.DirectoryContents) != 1 || got.DirectoryContents[0].Path != "hello" || got.DirectoryContents[0].Base64Content != "QWRh" || len(got.Log) < 5 {
+		t.Errorf("got %+v", got)
+	}
+	in["template"] = json.RawMessage(tmpl(step("attack:exit")))
+	c.Post("/api/scaffolder/v2/dry-run", in).Expect(http.StatusInternalServerError)
 }
 
 func TestIsolationIsConfiguredRight(t *testing.T) {
