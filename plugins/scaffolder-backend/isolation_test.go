@@ -279,7 +279,7 @@ func TestProcessesOfTasksHaveLimits(t *testing.T) {
 		"many-files": {map[string]any{"disk": "8MB"}, "its process was ended: its files take more than 8 MB", false, false},
 		"open-files": {map[string]any{"openFiles": 100.0}, "too many open files", false, false},
 		"fork":       {map[string]any{"processes": 64.0, "uid": 54321.0}, "resource temporarily unavailable", false, true},
-		"sleep":      {map[string]any{"time": "500ms"}, "its process was ended: it ran for longer than 500ms", false, false},
+		"sleep":      {map[string]any{"time": "3s"}, "its process was ended: it ran for longer than 3s", false, false},
 		"die":        {nil, "its process was killed, by the system for want of memory or by somebody", false, false},
 		"exit":       {nil, "its process exited with code 3", false, false},
 		"crash":      {nil, "its process exited with code 2: panic: boo", false, false},
