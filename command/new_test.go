@@ -32,6 +32,7 @@ func TestNew(t *testing.T) {
 		{project, []string{"new", "plugin", "to-do"}},
 		{filepath.Join(project, "plugins"), []string{"new", "module", "to-do", "two-words"}},
 		{dir, []string{"new", "module", "catalog", "team-label", "--dir", project}},
+		{dir, []string{"new", "module", "scaffolder", "hello", "--dir", project}},
 		{project, []string{"new", "service", "word-list"}},
 	} {
 		if code, _, stderr := run(t, step.dir, step.args...); code != 0 {
