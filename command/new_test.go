@@ -46,7 +46,7 @@ func TestNew(t *testing.T) {
 	inFolder(t, project, "go", "build", ".")
 	portal := filepath.Join(project, "portal")
 	inFolder(t, project, portal, "archcheck")
-	if out := inFolder(t, project, portal, "check"); !strings.Contains(out, "3 plugins, 2 modules") {
+	if out := inFolder(t, project, portal, "check"); !strings.Contains(out, "4 plugins, 3 modules") {
 		t.Errorf("check says\n%s", out)
 	}
 	useIt(t, project, portal)
