@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/flytower/flytower/core"
@@ -359,11 +360,13 @@ func (f *follower) documents(ctx context.Context, condition func(b *sqltext.Buil
 		}
 		found = append(found, r)
 	}
-	const entityKey, behindKey = 0, -1 // no search keys have these ids
+	const entityKey, behindKey, edgeKey = 0, -1, -2 // no search keys have these ids
+	parents := map[int64][]int64{}
 	b := f.build()
 	b.Write("SELECT id, ", sqltext.ID(entityKey), ", ref, final_hash, ", b.Bool(false), " FROM entity WHERE final IS NOT NULL AND id ", condition(b),
 		" UNION ALL SELECT entity_id, key_id, value, original, item FROM entity_search WHERE entity_id ", condition(b),
-		" UNION ALL SELECT entity_id, ", sqltext.ID(behindKey), ", rows, NULL, ", b.Bool(false), " FROM search_behind WHERE entity_id ", condition(b))
+		" UNION ALL SELECT entity_id, ", sqltext.ID(behindKey), ", rows, NULL, ", b.Bool(false), " FROM search_behind WHERE entity_id ", condition(b),
+		" UNION ALL SELECT target_id, ", sqltext.ID(edgeKey), ", CAST(parent_id AS text), NULL, ", b.Bool(false), " FROM entity_edge WHERE target_id ", condition(b))
 	err := f.each(ctx, b, func(rows *sql.Rows) error {
 		var r row
 		var value, original sql.NullString
@@ -374,6 +377,10 @@ func (f *follower) documents(ctx context.Context, condition func(b *sqltext.Buil
 		case entityKey:
 			documents = append(documents, postings.Document{ID: r.entity, Ref: value.String, Mark: mark(original.String)})
 			return nil
+		case edgeKey:
+			id, err := strconv.ParseInt(value.String, 10, 64)
+			parents[r.entity] = append(parents[r.entity], id)
+			return err
 		case behindKey:
 			return behind.Each(value.String, func(b behind.Row) {
 				add(row{r.entity, b.Key, postings.Row{Value: b.Value, Original: b.Original, Null: b.Null, Item: b.Item}})
@@ -392,6 +399,7 @@ func (f *follower) documents(ctx context.Context, condition func(b *sqltext.Buil
 	place := make(map[int64]int, len(documents))
 	for i, d := range documents {
 		place[d.ID] = i
+		documents[i].Parents = parents[d.ID]
 	}
 	for _, r := range found {
 		if i, ok := place[r.entity]; ok {

@@ -183,13 +183,6 @@ func (x *Index) wakes() uint64 {
 	return x.wanted
 }
 
-// state returns what the index knows of.
-func (x *Index) state() state {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return state{x.wanted, x.version}
-}
-
 var (
 	// errBehind says that changes which the index lacks are not listed any more.
 	errBehind = errors.New("the index is too far behind")

@@ -2,9 +2,13 @@ package index_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/flytower/flytower/internal/testdb"
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/index"
@@ -59,5 +63,61 @@ func TestAncestry(t *testing.T) {
 		want("a")
 		w.remove(t, ctx, "component:default/a")
 		want("")
+	})
+}
+
+// TestAncestriesAreThoseOfTheTables changes edges and entities at random.
+func TestAncestriesAreThoseOfTheTables(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *testdb.Database) {
+		w := newWorld(t, db)
+		ctx := t.Context()
+		random := rand.New(rand.NewPCG(7, uint64(len(db.Dialect))))
+		names := strings.Split("abcdefgh", "")
+		ref := func(name string) string { return "component:default/" + name }
+		for _, name := range names {
+			w.put(t, ctx, component(name, "x"))
+		}
+		defer w.follow(t, ctx, index.Options{Poll: time.Hour})()
+		w.awaitSync(t)
+		for round := range 60 {
+			one, other := names[random.IntN(len(names))], names[random.IntN(len(names))]
+			for range 1 + random.IntN(3) {
+				var statement string
+				switch random.IntN(6) {
+				case 0:
+					w.put(t, ctx, component(one, fmt.Sprint(round)))
+				case 1:
+					w.remove(t, ctx, ref(one))
+				case 2:
+					statement = fmt.Sprintf("DELETE FROM entity_edge WHERE target_id IN (SELECT id FROM entity WHERE ref = '%s')", ref(one))
+				default: // circles are no problem here
+					statement = fmt.Sprintf("INSERT INTO entity_edge (parent_id, target_id) SELECT p.id, t.id FROM entity p, entity t WHERE p.ref = '%s' AND t.ref = '%s' ON CONFLICT DO NOTHING", ref(one), ref(other))
+				}
+				if statement != "" {
+					if _, err := db.DB.ExecContext(ctx, statement); err != nil {
+						t.Fatal(err)
+					}
+				}
+				one, other = other, names[random.IntN(len(names))]
+			}
+			w.index.Wake()
+			for _, name := range names {
+				have, err := w.reader.Ancestry(ctx, ref(name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := w.tables.Tables.Ancestry(ctx, ref(name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want, have, cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("round %d: the ancestry of %s (-tables +index):\n%s", round, name, diff)
+				}
+			}
+		}
+		if n := w.tables.asked.Load(); n > 0 {
+			t.Errorf("%d questions were left to the tables", n)
+		}
 	})
 }

@@ -19,18 +19,17 @@ type Tables interface {
 	ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error)
 	ByUID(ctx context.Context, uid string, filter query.Predicate) ([]byte, error)
 	Facets(ctx context.Context, keys []string, filter query.Predicate) (map[string][]read.Facet, error)
-	Lineage(ctx context.Context, ref string) ([]read.Node, error)
+	Ancestry(ctx context.Context, ref string) ([]read.Node, error)
 }
 
 // Reader answers from the index where it can and from the tables where it
 // cannot. Both give the same answers.
 type Reader struct {
-	index    *Index
-	tables   Tables
-	bodies   *bodies
-	columns  *columns
-	lineages *lineages
-	room     sync.Pool // of *[]postings.Hit
+	index   *Index
+	tables  Tables
+	bodies  *bodies
+	columns *columns
+	room    sync.Pool // of *[]postings.Hit
 }
 
 // NewReader returns a reader. cacheBytes bounds the entities that it keeps in
@@ -38,7 +37,7 @@ type Reader struct {
 func NewReader(x *Index, tables Tables, cacheBytes int) *Reader {
 	forColumns := cacheBytes / 4
 	return &Reader{
-		index: x, tables: tables, bodies: newBodies(cacheBytes - forColumns), columns: newColumns(forColumns), lineages: newLineages(),
+		index: x, tables: tables, bodies: newBodies(cacheBytes - forColumns), columns: newColumns(forColumns),
 		room: sync.Pool{New: func() any { return new([]postings.Hit) }},
 	}
 }
@@ -170,18 +169,23 @@ func (r *Reader) Facets(ctx context.Context, keys []string, filter query.Predica
 }
 
 // Ancestry returns the entity and, behind it, all entities that it descends
-// from. The index does not know who emitted what: the tables tell.
+// from.
 func (r *Reader) Ancestry(ctx context.Context, ref string) ([]read.Node, error) {
-	asOf := r.index.state()
-	nodes, ok := r.lineages.get(ref, asOf)
-	if !ok {
-		var err error
-		if nodes, err = r.tables.Lineage(ctx, ref); err != nil {
-			return nil, err
+	if terms := r.index.current(ctx); terms != nil {
+		if hits, nodes, ok := terms.Ancestry(ref); ok {
+			entities, ok, err := r.fetch(ctx, hits, false)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				for i := range nodes {
+					nodes[i].Entity = entities[i]
+				}
+				return nodes, nil
+			}
 		}
-		r.lineages.put(ref, asOf, nodes)
 	}
-	return read.WithEntities(ctx, r, nodes)
+	return r.tables.Ancestry(ctx, ref)
 }
 
 // fetchChunk is how many entities are read at a time.

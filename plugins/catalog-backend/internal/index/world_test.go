@@ -57,6 +57,11 @@ func (c *countedTables) Count(ctx context.Context, q read.Request) (int, error) 
 	return c.Tables.Count(ctx, q)
 }
 
+func (c *countedTables) Ancestry(ctx context.Context, ref string) ([]read.Node, error) {
+	c.asked.Add(1)
+	return c.Tables.Ancestry(ctx, ref)
+}
+
 func (c *countedTables) Page(ctx context.Context, q read.Request) ([]read.Item, int, error) {
 	c.asked.Add(1)
 	return c.Tables.Page(ctx, q)

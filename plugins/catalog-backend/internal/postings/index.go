@@ -23,6 +23,7 @@ type Index struct {
 	marks   []uint32 // what Document.Mark says
 	forward []string // the terms of the entities
 	byID    sorted   // the ordinals in the order of the ids
+	parents parents
 	vacant  []uint32 // ordinals of no entity
 	live    *roaring.Bitmap
 
@@ -85,6 +86,8 @@ type Document struct {
 	// Mark is given back with the entity; it stands for its content.
 	Mark uint32
 	Rows []Row
+	// Parents are the ids of the entities that emitted it.
+	Parents []int64
 }
 
 // Apply replaces entities and removes others, for readers at once. Entities
@@ -241,6 +244,7 @@ func (w *writer) put(d Document) error {
 	slices.Sort(w.new)
 	w.new = slices.Compact(w.new)
 	w.marks[ordinal] = d.Mark
+	w.parents.set(ordinal, d.Parents)
 	w.replace(ordinal)
 	return nil
 }
@@ -271,6 +275,7 @@ func (w *writer) remove(ordinal uint32) {
 	w.replace(ordinal)
 	w.byID.remove(w.placeOf(w.ids[ordinal]))
 	w.ids[ordinal] = 0
+	w.parents.set(ordinal, nil)
 	w.live.Remove(ordinal)
 	w.vacant = append(w.vacant, ordinal)
 }
@@ -489,7 +494,7 @@ func (x *Index) Memory() Memory {
 	m := Memory{
 		Entities: len(x.ids) - len(x.vacant), Keys: len(x.field), Terms: int(x.dict.used) - len(x.dict.free), Text: x.dict.text,
 		Bytes: x.dict.memory() + x.sets.memory() + cap(x.ids)*8 + cap(x.marks)*4 + cap(x.forward)*16 + x.forwardBytes*9/8 +
-			x.byID.memory() + cap(x.vacant)*4 + bitmapBytes(x.live) + cap(x.refs.slots)*4 + x.orders.memory() + x.texts.memory(),
+			x.byID.memory() + cap(x.vacant)*4 + bitmapBytes(x.live) + cap(x.refs.slots)*4 + x.orders.memory() + x.texts.memory() + x.parents.memory(),
 	}
 	for name := range x.names {
 		m.Bytes += 48 + len(name)

@@ -295,52 +295,41 @@ type Node struct {
 	Parents []string
 }
 
-// maxAncestors bounds an ancestry.
-const maxAncestors = 10_000
+// MaxAncestors bounds an ancestry.
+const MaxAncestors = 10_000
 
 // Ancestry returns the entity and, behind it, all entities that it descends
 // from, each once; nil if the entity is not there. Only final entities count.
 func (r *Reader) Ancestry(ctx context.Context, ref string) ([]Node, error) {
-	nodes, err := r.Lineage(ctx, ref)
-	if err != nil {
+	nodes, err := r.lineage(ctx, ref)
+	if err != nil || len(nodes) == 0 {
 		return nil, err
-	}
-	return WithEntities(ctx, r, nodes)
-}
-
-// WithEntities gets the entities of nodes, and leaves out those that vanished.
-func WithEntities(ctx context.Context, r interface {
-	ByRefs(ctx context.Context, refs []string, filter query.Predicate) ([][]byte, error)
-}, nodes []Node) ([]Node, error) {
-	if len(nodes) == 0 {
-		return nil, nil
 	}
 	refs := make([]string, len(nodes))
 	for i, n := range nodes {
 		refs[i] = n.Ref
 	}
 	entities, err := r.ByRefs(ctx, refs, nil)
-	if err != nil {
+	if err != nil || entities[0] == nil {
 		return nil, err
 	}
+	// One of them may have vanished meanwhile.
 	out := make([]Node, 0, len(nodes))
 	for i, n := range nodes {
 		if entities[i] != nil {
 			out = append(out, Node{Ref: n.Ref, Entity: entities[i], Parents: n.Parents})
-		} else if i == 0 {
-			return nil, nil
 		}
 	}
 	return out, nil
 }
 
-// Lineage returns the nodes of the ancestry of an entity, without the
+// lineage returns the nodes of the ancestry of an entity, without the
 // entities; nil if there is no final entity with the ref.
-func (r *Reader) Lineage(ctx context.Context, ref string) ([]Node, error) {
+func (r *Reader) lineage(ctx context.Context, ref string) ([]Node, error) {
 	s := &statement{Builder: sqltext.New(r.database.Dialect())}
 	s.Write("WITH RECURSIVE line(id) AS (SELECT id FROM entity WHERE final IS NOT NULL AND ref = ", s.Arg(ref),
 		" UNION SELECT p.id FROM line JOIN entity_edge g ON g.target_id = line.id JOIN entity p ON p.id = g.parent_id WHERE p.final IS NOT NULL)",
-		" SELECT e.ref, p.ref FROM (SELECT id FROM line LIMIT ", sqltext.ID(maxAncestors), ") AS l JOIN entity e ON e.id = l.id",
+		" SELECT e.ref, p.ref FROM (SELECT id FROM line LIMIT ", sqltext.ID(MaxAncestors), ") AS l JOIN entity e ON e.id = l.id",
 		" LEFT JOIN entity_edge g ON g.target_id = l.id LEFT JOIN entity p ON p.id = g.parent_id AND p.final IS NOT NULL ORDER BY e.ref, p.ref")
 	parents := map[string][]string{}
 	err := r.query(ctx, s, func(rows *sql.Rows) error {
