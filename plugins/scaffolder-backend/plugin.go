@@ -30,7 +30,7 @@ import (
 // Plugin is the scaffolder.
 var Plugin = backend.NewPlugin("scaffolder", declare,
 	backend.WithDescription("Scaffolder: runs software templates as tasks"),
-	core.ConfigSchema(configSchema), core.AsksForPermissions(permissions.All()...),
+	core.ConfigSchema(configSchema), core.ConfigCheck(checkIsolation), core.AsksForPermissions(permissions.All()...),
 )
 
 func declare(env *backend.PluginEnv) backend.InitFunc {
@@ -52,6 +52,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		bus           = core.Events.From(env)
 		meter         = core.Metrics.From(env)
 		backendLife   = core.RootLifecycle.From(env)
+		discovery     = core.Discovery.From(env)
+		errand        = core.Errand.Optional(env)
 	)
 	x := newExtensions()
 	scaffoldernode.Actions.Offer(env, x)
@@ -82,6 +84,11 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		})...); err != nil {
 			return err
 		}
+		if e, ok := errand(); ok {
+			return takeErrands(e, &engine.Runner{
+				Actions: &x.actions, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir, Guard: lifecycle().Guard,
+			})
+		}
 		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
 			return err
 		}
@@ -109,11 +116,15 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			Authorize: func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
 			Guard:     lifecycle().Guard, StepTimeout: settings.stepTimeout, Metrics: metrics, Workspaces: workspaces,
 		}
+		isolated, err := settings.isolation.runner(runner, config(), auth(), discovery(), log())
+		if err != nil {
+			return err
+		}
 		if workspaces != nil && !settings.recovery {
 			log().WarnContext(ctx, "workspaces are not kept, because scaffolder.taskRecovery.enabled is false", "workspaceProvider", settings.workspaces.name)
 		}
 		handler := &api.Handler{
-			Store: store, Actions: &x.actions, Templating: language, Runner: runner, Box: box, Completers: x.completers,
+			Store: store, Actions: &x.actions, Templating: language, Runner: runner, Isolated: isolated, Box: box, Completers: x.completers,
 			Ask: ask, HTTPAuth: httpAuth(), Auth: auth(), Peers: peers(), Auditor: auditor(), Stop: lifecycle().Done(),
 		}
 		handler.Register(router())
@@ -134,7 +145,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 		queue := &engine.Engine{
-			Store: store, Runner: runner, Box: box, Auth: auth(), Logger: log(), Limit: settings.concurrency,
+			Store: store, Runner: runner, Isolated: isolated, Box: box, Auth: auth(), Logger: log(), Limit: settings.concurrency,
 			Lease: settings.lease, Timeout: settings.timeout, Recover: settings.recovery, Auditor: auditor(), MaxAudited: settings.maxAudited,
 		}
 		if settings.concurrency > 0 {
