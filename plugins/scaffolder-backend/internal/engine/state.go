@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/flytower/flytower/internal/redact"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/sealed"
@@ -34,10 +35,26 @@ func newSealingState(inner State, task string, box *sealed.Box, secrets ...map[s
 	return s
 }
 
+// createdSecret begins the keys of checkpoints whose value is a secret.
+const createdSecret = "secret:"
+
+// learn makes a secret known that an action created.
+func (s *sealingState) learn(kind, key string, value json.RawMessage) {
+	var parts []string // see checkpointKey
+	if kind != checkpointState || json.Unmarshal([]byte(key), &parts) != nil || len(parts) == 0 || !strings.HasPrefix(parts[len(parts)-1], createdSecret) {
+		return
+	}
+	var secret string
+	if json.Unmarshal(value, &secret) == nil {
+		hideText(&s.secrets, secret)
+	}
+}
+
 // Keep implements [State].
 func (s *sealingState) Keep(ctx context.Context, all ...tasks.Kept) error {
 	kept := make([]tasks.Kept, len(all))
 	for i, k := range all {
+		s.learn(k.Kind, k.Key, k.Value)
 		// What only looks as if it were sealed is sealed, too.
 		if !bytes.Equal(s.secrets.Redact(k.Value), k.Value) || isSealed(k.Value) {
 			value, err := json.Marshal(sealedValue{s.box.Seal(s.task, string(k.Value))})
@@ -71,6 +88,7 @@ func (s *sealingState) Load(ctx context.Context, kind string) (map[string]json.R
 			}
 			value = json.RawMessage(text)
 		}
+		s.learn(kind, key, value)
 		all[key] = value
 	}
 	return all, nil
