@@ -16,6 +16,8 @@
 package flytower
 
 import (
+	"fmt"
+	"os"
 	"slices"
 
 	"github.com/flytower/flytower/backend"
@@ -46,6 +48,7 @@ import (
 	"github.com/flytower/flytower/defaults/tracing"
 	"github.com/flytower/flytower/defaults/urlreader"
 	"github.com/flytower/flytower/defaults/userinfo"
+	"github.com/flytower/flytower/internal/ownprocess"
 )
 
 // Option customises [New].
@@ -66,7 +69,20 @@ func WithBackend(o ...backend.Option) Option {
 }
 
 // New returns a backend with all default services.
+//
+// In a process that a backend started for one piece of work, such as a task of
+// the scaffolder (scaffolder.taskIsolation), it returns one that does that work
+// and exits. A main package has to add the same features then; what it does
+// besides is done in such a process, too.
 func New(opts ...Option) *backend.Backend {
+	child, err := ownprocess.Accept()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if child != nil {
+		return taskBackend(child)
+	}
 	var o options
 	for _, opt := range opts {
 		opt(&o)

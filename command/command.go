@@ -23,6 +23,7 @@ import (
 	"github.com/flytower/flytower"
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/defaults/rootconfig"
+	"github.com/flytower/flytower/internal/ownprocess"
 )
 
 // App is a backend with a command line.
@@ -73,7 +74,20 @@ func Main(app App) int {
 	if app.Stderr == nil {
 		app.Stderr = os.Stderr
 	}
+	if ownprocess.Requested() {
+		return app.errand(context.Background())
+	}
 	return app.main(context.Background())
+}
+
+// errand does what this process was started for, whatever the command line of
+// the backend was that started it.
+func (a App) errand(ctx context.Context) int {
+	if err := flytower.New().Add(a.Features...).Run(ctx); err != nil {
+		fmt.Fprintln(a.Stderr, message(err))
+		return backend.ExitCode(err)
+	}
+	return 0
 }
 
 // exitUsage is EX_USAGE of sysexits.h.
@@ -86,6 +100,7 @@ type cli struct {
 	Graph      graphCommand      `cmd:"" help:"Print the wiring: plugins, modules, services and extension points."`
 	Config     configCommand     `cmd:"" help:"Print the configuration, its documentation or its schema."`
 	Permission permissionCommand `cmd:"" help:"Tell why a user may do something, or may not."`
+	Scaffolder scaffolderCommand `cmd:"" help:"Try templates of the scaffolder."`
 	New        newCommand        `cmd:"" help:"Write a project, plugin, module or service to start from."`
 	Archcheck  archcheckCommand  `cmd:"" help:"Check the architecture of a repository: names of packages, imports, goroutines."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

@@ -32,6 +32,7 @@ func TestNew(t *testing.T) {
 		{project, []string{"new", "plugin", "to-do"}},
 		{filepath.Join(project, "plugins"), []string{"new", "module", "to-do", "two-words"}},
 		{dir, []string{"new", "module", "catalog", "team-label", "--dir", project}},
+		{dir, []string{"new", "module", "scaffolder", "hello", "--dir", project}},
 		{project, []string{"new", "service", "word-list"}},
 	} {
 		if code, _, stderr := run(t, step.dir, step.args...); code != 0 {
@@ -45,7 +46,7 @@ func TestNew(t *testing.T) {
 	inFolder(t, project, "go", "build", ".")
 	portal := filepath.Join(project, "portal")
 	inFolder(t, project, portal, "archcheck")
-	if out := inFolder(t, project, portal, "check"); !strings.Contains(out, "3 plugins, 2 modules") {
+	if out := inFolder(t, project, portal, "check"); !strings.Contains(out, "4 plugins, 3 modules") {
 		t.Errorf("check says\n%s", out)
 	}
 	useIt(t, project, portal)

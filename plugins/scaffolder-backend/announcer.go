@@ -27,6 +27,7 @@ type announcer struct {
 	log  *slog.Logger
 	news chan tasks.Change
 	done chan struct{} // closed when all is told
+	loop sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
@@ -59,7 +60,7 @@ func (a *announcer) start(ctx context.Context) error {
 	defer a.mu.Unlock()
 	if !a.closed && !a.begun {
 		a.begun = true
-		go a.loop(context.WithoutCancel(ctx))
+		a.loop.Go(func() { a.publish(context.WithoutCancel(ctx)) })
 	}
 	return nil
 }
@@ -78,13 +79,14 @@ func (a *announcer) stop(ctx context.Context) error {
 	}
 	select {
 	case <-a.done:
+		a.loop.Wait()
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (a *announcer) loop(ctx context.Context) {
+func (a *announcer) publish(ctx context.Context) {
 	defer close(a.done)
 	for c := range a.news {
 		payload, err := json.Marshal(c)

@@ -32,7 +32,7 @@ import (
 // Plugin is the scaffolder.
 var Plugin = backend.NewPlugin("scaffolder", declare,
 	backend.WithDescription("Scaffolder: runs software templates as tasks"),
-	core.ConfigSchema(configSchema), core.AsksForPermissions(permissions.All()...),
+	core.ConfigSchema(configSchema), core.ConfigCheck(checkIsolation), core.AsksForPermissions(permissions.All()...),
 )
 
 func declare(env *backend.PluginEnv) backend.InitFunc {
@@ -57,6 +57,8 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		tools         = core.ActionsRegistry.From(env)
 		client        = scaffoldernode.Scaffolder.From(env)
 		services      = core.Actions.From(env)
+		discovery     = core.Discovery.From(env)
+		errand        = core.Errand.Optional(env)
 	)
 	x := newExtensions()
 	scaffoldernode.Actions.Offer(env, x)
@@ -87,6 +89,12 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		})...); err != nil {
 			return err
 		}
+		others := &registry.Published{Service: services(), Logger: log()}
+		if e, ok := errand(); ok {
+			return takeErrands(e, &engine.Runner{
+				Actions: &x.actions, Published: others, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir, Guard: lifecycle().Guard,
+			})
+		}
 		if err := database().Migrate(ctx, schema.Migrations()); err != nil {
 			return err
 		}
@@ -109,17 +117,20 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err != nil {
 			return err
 		}
-		others := &registry.Published{Service: services(), Logger: log()}
 		runner := &engine.Runner{
 			Actions: &x.actions, Published: others, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
 			Authorize: func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
 			Guard:     lifecycle().Guard, StepTimeout: settings.stepTimeout, Metrics: metrics, Workspaces: workspaces,
 		}
+		isolated, err := settings.isolation.runner(runner, config(), auth(), discovery(), log())
+		if err != nil {
+			return err
+		}
 		if workspaces != nil && !settings.recovery {
 			log().WarnContext(ctx, "workspaces are not kept, because scaffolder.taskRecovery.enabled is false", "workspaceProvider", settings.workspaces.name)
 		}
 		handler := &api.Handler{
-			Store: store, Actions: &x.actions, Published: others, Templating: language, Runner: runner, Box: box, Completers: x.completers,
+			Store: store, Actions: &x.actions, Published: others, Templating: language, Runner: runner, Isolated: isolated, Box: box, Completers: x.completers,
 			Ask: ask, HTTPAuth: httpAuth(), Auth: auth(), Peers: peers(), Auditor: auditor(), Stop: lifecycle().Done(),
 		}
 		handler.Register(router())
@@ -143,7 +154,7 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 		queue := &engine.Engine{
-			Store: store, Runner: runner, Box: box, Auth: auth(), Logger: log(), Limit: settings.concurrency,
+			Store: store, Runner: runner, Isolated: isolated, Box: box, Auth: auth(), Logger: log(), Limit: settings.concurrency,
 			Lease: settings.lease, Timeout: settings.timeout, Recover: settings.recovery, Auditor: auditor(), MaxAudited: settings.maxAudited,
 		}
 		if settings.concurrency > 0 {

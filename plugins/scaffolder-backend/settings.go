@@ -33,6 +33,7 @@ type settings struct {
 	parameters, secrets map[string]string
 	keys                []string
 	workspaces          workspaceSettings
+	isolation           *isolationSettings // nil without
 }
 
 func readSettings(c core.Config) (s settings, err error) {
@@ -70,6 +71,9 @@ func readSettings(c core.Config) (s settings, err error) {
 	stale := "scaffolder.taskRecovery.staleTimeout"
 	if old := "scaffolder.EXPERIMENTAL_recoverTasksTimeout"; !c.Has(stale) && c.Has(old) {
 		stale = old
+	}
+	if s.isolation, err = readIsolation(c); err != nil {
+		return s, err
 	}
 	if s.userTokens, err = c.BoolOr("scaffolder.requireScmUserCredentials", false); err != nil {
 		return s, err

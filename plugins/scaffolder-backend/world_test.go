@@ -1,6 +1,7 @@
 package scaffolderbackend_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"github.com/flytower/flytower/backend"
 	"github.com/flytower/flytower/backendtest"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/core/jsonbody"
 	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 )
@@ -27,6 +29,18 @@ func catalog(entities map[string]string) backend.Feature {
 					return apierr.NotFound("there is no such entity")
 				}
 				apierr.WriteJSON(w, http.StatusOK, json.RawMessage(text))
+				return nil
+			})
+			router().HandleErr("POST /entities/by-refs", func(w http.ResponseWriter, r *http.Request) error {
+				var in struct{ EntityRefs []string }
+				if err := jsonbody.Require(r, &in, 1<<20); err != nil {
+					return err
+				}
+				items := make([]json.RawMessage, len(in.EntityRefs))
+				for i, ref := range in.EntityRefs {
+					items[i] = json.RawMessage(cmp.Or(entities[ref], "null"))
+				}
+				apierr.WriteJSON(w, http.StatusOK, map[string]any{"items": items})
 				return nil
 			})
 			return nil

@@ -51,13 +51,16 @@ type ActionExample struct {
 // An action should find before it creates: after a crash it may run again with
 // the same input. [Checkpoint] remembers what is done.
 func NewAction[In, Out any](info ActionInfo, run func(ctx context.Context, c *ActionContext, input In) (Out, error)) Action {
+	if info.ID == "" || run == nil {
+		panic(fmt.Sprintf("scaffoldernode.NewAction: action %q needs an id, such as acme:greeting, and a function", info.ID))
+	}
 	for _, t := range []reflect.Type{reflect.TypeFor[In](), reflect.TypeFor[Out]()} {
 		if t.Kind() != reflect.Struct {
 			panic(fmt.Sprintf("scaffoldernode.NewAction: %s of action %q is no struct", t, info.ID))
 		}
 	}
 	return Action{
-		ActionInfo: info, Input: jsonschema.For[In](), Output: jsonschema.For[Out](),
+		ActionInfo: info, Input: schemaOf[In](info.ID, "input"), Output: schemaOf[Out](info.ID, "output"),
 		Run: func(ctx context.Context, c *ActionContext, raw json.RawMessage) error {
 			var input In
 			if err := json.Unmarshal(raw, &input); err != nil {
@@ -70,6 +73,16 @@ func NewAction[In, Out any](info ActionInfo, run func(ctx context.Context, c *Ac
 			return c.outputMembers(output)
 		},
 	}
+}
+
+// schemaOf makes the schema of a type, and names the action if that fails.
+func schemaOf[T any](id, what string) json.RawMessage {
+	defer func() {
+		if problem := recover(); problem != nil {
+			panic(fmt.Sprintf("scaffoldernode.NewAction: the %s of action %q has no schema: %v", what, id, problem))
+		}
+	}()
+	return jsonschema.For[T]()
 }
 
 // ActionContext is what an action works with. That the task was cancelled, or

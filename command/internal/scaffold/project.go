@@ -151,9 +151,13 @@ func (p *Project) AddModule(ctx context.Context, plugin, id, nodePath string) (R
 		Framework: Framework, ID: id, PluginID: plugin, Package: packageName(plugin, "module"+packageName(id, "")), Path: p.importPath(folder),
 		NodePackage: node.name, NodePath: node.path, Point: node.point, PointType: node.pointType, Checks: node.checks,
 	}
+	kind := "module/module"
+	if node.path == Framework+"/plugins/scaffolder-node" {
+		kind = "module/action" // what most modules of the scaffolder are for
+	}
 	result, err := p.writeNew([]file{
-		{path: path.Join(folder, "module.go"), template: "module/module.go.tmpl", data: v},
-		{path: path.Join(folder, "module_test.go"), template: "module/module_test.go.tmpl", data: v},
+		{path: path.Join(folder, "module.go"), template: kind + ".go.tmpl", data: v},
+		{path: path.Join(folder, "module_test.go"), template: kind + "_test.go.tmpl", data: v},
 	}, folder)
 	if err != nil {
 		return result, err

@@ -1,7 +1,22 @@
 // Package actiontest runs actions of the scaffolder in tests.
 //
-//	run := actiontest.Run(t, action, map[string]any{"name": "shop"})
-//	// run.Outputs["path"], run.File("shop/README.md"), run.Log
+//	run := actiontest.Run(t, action, map[string]any{"name": "shop"}, actiontest.WithSecret("token", "hush"))
+//	// run.Err, run.Outputs["path"], run.Files(), run.File("shop/README.md"), run.Log
+//
+// The log has secrets hidden as that of a task has. An error, an output or a
+// checkpoint that tells a secret fails the test.
+//
+// An action has to survive a crash at any point. EachCrash ends it at each:
+//
+//	actiontest.EachCrash(t, func(t testing.TB, crash actiontest.Option) *actiontest.Result {
+//		host := newHost()
+//		first := actiontest.Run(t, publish(host), input, crash)
+//		again := actiontest.Run(t, publish(host), input, actiontest.After(first))
+//		if again.Err != nil || host.repositories != 1 {
+//			t.Errorf("%d repositories, %v", host.repositories, again.Err)
+//		}
+//		return first
+//	})
 package actiontest
 
 import (
@@ -10,12 +25,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/core/jsonschema"
@@ -47,6 +64,27 @@ func In(ctx context.Context) Option {
 	return func(_ testing.TB, _ *scaffoldernode.ActionContext, r *Result) { r.ctx = ctx }
 }
 
+// WithSecret gives the task a secret.
+func WithSecret(name, value string) Option {
+	return func(_ testing.TB, c *scaffoldernode.ActionContext, _ *Result) {
+		c.Secrets[name] = core.NewToken(value)
+	}
+}
+
+// WithUser chooses who created the task. Its credentials are those that the
+// action gets, with a token for mocks.
+func WithUser(ref string) Option {
+	return func(_ testing.TB, c *scaffoldernode.ActionContext, r *Result) {
+		c.User.Ref = ref
+		r.who = core.UserCredentials(ref, "", core.NewToken("mock-user-token"), time.Time{}, false)
+	}
+}
+
+// DryRun runs the action in a dry run.
+func DryRun() Option {
+	return func(_ testing.TB, c *scaffoldernode.ActionContext, _ *Result) { c.DryRun = true }
+}
+
 // After makes the run another one of the same step: it has the workspace and
 // the checkpoints of the first.
 func After(first *Result) Option {
@@ -67,8 +105,14 @@ type Result struct {
 	// checkpoints.
 	Log string
 
+	// Crashed tells that the run was ended by CrashAt; Err is ErrCrashed then.
+	Crashed bool
+
 	t           testing.TB
 	ctx         context.Context
+	who         core.Credentials
+	crashAt     int // 0 is never
+	points      int // that were passed
 	workspace   *os.Root
 	mu          sync.Mutex
 	checkpoints map[string]json.RawMessage
@@ -81,7 +125,10 @@ type Result struct {
 // and checks its output. The task is mock-task-id, the step mock-step-id.
 func Run(t testing.TB, action scaffoldernode.Action, input any, options ...Option) *Result {
 	t.Helper()
-	r := &Result{t: t, ctx: t.Context(), Outputs: map[string]any{}, checkpoints: map[string]json.RawMessage{}, sealed: map[string]json.RawMessage{}}
+	r := &Result{
+		t: t, ctx: t.Context(), Outputs: map[string]any{}, who: core.NoCredentials(),
+		checkpoints: map[string]json.RawMessage{}, sealed: map[string]json.RawMessage{},
+	}
 	r.workspace = openDir(t)
 	c := &scaffoldernode.ActionContext{
 		Workspace: r.workspace, Logger: slog.New(slog.NewTextHandler(&r.log, nil)), Secrets: map[string]core.Token{},
@@ -98,13 +145,58 @@ func Run(t testing.TB, action scaffoldernode.Action, input any, options ...Optio
 		t.Fatalf("the input of action %s is no JSON: %v", action.ID, err)
 	}
 	if r.Err = check(t, action.Input, text); r.Err == nil {
-		r.Err = action.Run(r.ctx, c, text)
+		r.run(action, c, text)
 	}
-	r.Log = string(r.secrets.Redact(r.log.Bytes()))
+	r.hideSecrets(action, c.Secrets)
 	if r.Err == nil {
 		r.checkOutput(action)
 	}
 	return r
+}
+
+// run runs the action, up to the crash that it is to have.
+func (r *Result) run(action scaffoldernode.Action, c *scaffoldernode.ActionContext, input json.RawMessage) {
+	defer func() {
+		switch v := recover().(type) {
+		case nil:
+		case crash:
+			r.Crashed, r.Err = true, ErrCrashed
+		default:
+			panic(v)
+		}
+	}()
+	r.Err = action.Run(r.ctx, c, input)
+	if r.Err == nil {
+		r.point() // the step is not stored as done yet
+	}
+}
+
+// hideSecrets hides them in the log, and finds them where they must not be.
+// Secrets that the action created may be outputs, which are sealed.
+func (r *Result) hideSecrets(action scaffoldernode.Action, secrets map[string]core.Token) {
+	r.t.Helper()
+	var given redact.Redactor
+	for _, secret := range secrets {
+		given.Add(secret.Reveal())
+		r.secrets.Add(secret.Reveal())
+	}
+	tells := func(text []byte, secrets *redact.Redactor) bool { return !bytes.Equal(secrets.Redact(text), text) }
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Log = string(r.secrets.Redact(r.log.Bytes()))
+	if r.Err != nil && tells([]byte(r.Err.Error()), &r.secrets) {
+		r.t.Errorf("the error of action %s tells a secret", action.ID)
+	}
+	for name, v := range r.Outputs {
+		if text, err := json.Marshal(v); err == nil && tells(text, &given) {
+			r.t.Errorf("the output %q of action %s tells a secret; it would be stored and shown", name, action.ID)
+		}
+	}
+	for key, value := range r.checkpoints {
+		if tells(value, &r.secrets) {
+			r.t.Errorf("the checkpoint %q of action %s has a secret; keep that with scaffoldernode.SecretCheckpoint", key, action.ID)
+		}
+	}
 }
 
 func check(t testing.TB, schema, document json.RawMessage) error {
@@ -157,6 +249,22 @@ func (r *Result) File(path string) string {
 		r.t.Fatalf("read from the workspace: %v", err)
 	}
 	return string(content)
+}
+
+// Files lists the files of the workspace, sorted, with slashes.
+func (r *Result) Files() []string {
+	r.t.Helper()
+	names := []string{}
+	err := fs.WalkDir(r.workspace.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		r.t.Fatalf("list the workspace: %v", err)
+	}
+	return names
 }
 
 func openDir(t testing.TB) *os.Root {
@@ -223,14 +331,16 @@ func (h host) checkpoint(ctx context.Context, checkpoints map[string]json.RawMes
 	if err != nil {
 		return nil, err
 	}
+	h.point() // done, and not kept
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	checkpoints[key] = value
+	h.mu.Unlock()
+	h.point() // kept
 	return value, nil
 }
 
 func (h host) TempDir(context.Context) (*os.Root, error) { return openDir(h.t), nil }
 
 func (h host) InitiatorCredentials(context.Context) (core.Credentials, error) {
-	return core.NoCredentials(), nil
+	return h.who, nil
 }

@@ -31,6 +31,8 @@ type Handler struct {
 	Published  *registry.Published
 	Templating *templating.Templating
 	Runner     *engine.Runner
+	// Isolated, if not nil, executes dry runs in place of the runner.
+	Isolated   engine.Executor
 	Box        *sealed.Box
 	Completers map[string]scaffoldernode.AutocompleteFunc
 

@@ -137,7 +137,11 @@ func (h *Handler) rehearse(ctx context.Context, who core.Credentials, t *source,
 	}
 	log := lines{}
 	var files []template.Value
-	output, err := h.Runner.Execute(ctx, ctx, &engine.Run{
+	var executor engine.Executor = h.Runner
+	if h.Isolated != nil {
+		executor = h.Isolated
+	}
+	output, err := executor.Execute(ctx, ctx, &engine.Run{
 		ID: "dry-run-" + id, Spec: spec, Secrets: secrets, Journal: &log, DryRun: true,
 		Initiator: func(context.Context) (core.Credentials, error) { return who, nil },
 		AtEnd: func(workspace *os.Root) (err error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/flytower/flytower/apierr"
@@ -47,16 +48,20 @@ func (h *Handler) watching(r *http.Request, action string, fn func(t tasks.Task,
 
 // whileServing returns a context that ends with the request, when the plugin
 // stops, and when done is called.
-func (h *Handler) whileServing(r *http.Request) (ctx context.Context, done context.CancelFunc) {
-	ctx, done = context.WithCancel(r.Context())
-	go func() {
+func (h *Handler) whileServing(r *http.Request) (_ context.Context, done context.CancelFunc) {
+	ctx, end := context.WithCancel(r.Context())
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
 		select {
 		case <-h.Stop:
-			done()
+			end()
 		case <-ctx.Done():
 		}
-	}()
-	return ctx, done
+	})
+	return ctx, func() {
+		end()
+		waiting.Wait()
+	}
 }
 
 // events answers with the events after one, as soon as there is one.

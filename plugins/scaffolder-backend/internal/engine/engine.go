@@ -18,9 +18,11 @@ import (
 type Engine struct {
 	Store  *tasks.Store
 	Runner *Runner
-	Box    *sealed.Box
-	Auth   core.AuthService
-	Logger *slog.Logger
+	// Isolated, if not nil, executes tasks in place of the runner.
+	Isolated Executor
+	Box      *sealed.Box
+	Auth     core.AuthService
+	Logger   *slog.Logger
 	// Auditor is told of runs; nil tells nobody. MaxAudited is the length from
 	// which on parameters are cut for it, in UTF-16 units; negative never.
 	Auditor    core.AuditorService

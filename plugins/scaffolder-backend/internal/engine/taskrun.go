@@ -179,7 +179,11 @@ func (e *Engine) execute(ctx, work context.Context, claim *tasks.Claim, journal 
 			return who, nil
 		},
 	}
-	output, err := e.Runner.Execute(ctx, work, run)
+	var executor Executor = e.Runner
+	if e.Isolated != nil {
+		executor = e.Isolated
+	}
+	output, err := executor.Execute(ctx, work, run)
 	if err != nil {
 		return nil, err
 	}

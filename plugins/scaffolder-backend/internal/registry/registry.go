@@ -33,6 +33,9 @@ func (r *Registry) Add(actions ...scaffoldernode.Action) error {
 		r.actions = map[string]*Entry{}
 	}
 	for _, a := range actions {
+		if a.ID == "" || a.Run == nil {
+			return apierr.Input("the action %q needs an id and a function; make it with scaffoldernode.NewAction", a.ID)
+		}
 		if _, ok := r.actions[a.ID]; ok {
 			return apierr.Conflict("Template action with ID '%s' has already been registered", a.ID)
 		}
@@ -57,6 +60,9 @@ func parse(id, what string, schema json.RawMessage) (template.Value, error) {
 	v, err := template.ParseJSON(schema)
 	if err != nil {
 		return nil, apierr.Input("the schema of the %s of action %s cannot be read: %v", what, id, err)
+	}
+	if kind := template.Member(v, "type"); kind != (template.Undefined{}) && kind != template.String("object") {
+		return nil, apierr.Input("the schema of the %s of action %s is one of %s; it has to be one of an object", what, id, template.Text(kind))
 	}
 	return v, nil
 }

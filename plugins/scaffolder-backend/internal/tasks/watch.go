@@ -93,10 +93,10 @@ func newFeeds(s *Store) *feeds { return &feeds{store: s, byID: map[string]*feed{
 
 // feed reads the events of a task for its watchers.
 type feed struct {
-	id    string
-	users int // guarded by the mutex of feeds
-	stop  context.CancelFunc
-	done  chan struct{} // closed when its goroutine has ended
+	id     string
+	users  int // guarded by the mutex of feeds
+	stop   context.CancelFunc
+	reader sync.WaitGroup
 
 	mu    sync.Mutex
 	base  int64         // tail has, or will have, all events after it
@@ -111,9 +111,9 @@ func (f *feeds) open(id string, recoverable bool) *feed {
 	one := f.byID[id]
 	if one == nil {
 		ctx, stop := context.WithCancel(context.Background())
-		one = &feed{id: id, base: math.MinInt64, stop: stop, done: make(chan struct{}), grown: make(chan struct{})}
+		one = &feed{id: id, base: math.MinInt64, stop: stop, grown: make(chan struct{})}
 		f.byID[id] = one
-		go one.run(ctx, f.store, recoverable)
+		one.reader.Go(func() { one.run(ctx, f.store, recoverable) })
 	}
 	one.users++
 	return one
@@ -130,7 +130,7 @@ func (f *feeds) close(one *feed) {
 	f.mu.Unlock()
 	if last {
 		one.stop()
-		<-one.done
+		one.reader.Wait()
 	}
 }
 
@@ -148,7 +148,6 @@ func (f *feed) take(after int64) (events []Event, base int64, grown <-chan struc
 }
 
 func (f *feed) run(ctx context.Context, s *Store, recoverable bool) {
-	defer close(f.done)
 	changed, stop := s.Follow(f.id) // before the first look
 	defer stop()
 	again := time.NewTicker(lookAgain)

@@ -1,0 +1,5 @@
+//go:build !race
+
+package scaffolderbackend_test
+
+const raceEnabled = false
