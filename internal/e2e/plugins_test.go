@@ -14,19 +14,22 @@ import (
 	"github.com/flytower/flytower/core"
 	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
+	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
 )
 
 // testPlugins are what tests add to the standard backend, by name.
 var testPlugins = map[string]backend.Feature{
-	"caller":    caller,
-	"ticker":    ticker,
-	"faulty":    faulty,
-	"stillborn": stillborn,
-	"slow":      slow,
-	"migrator":  migrator,
-	"guarded":   guarded,
-	"feed":      feed,
-	"duplicate": catalogbackend.Plugin,
+	"caller":     caller,
+	"ticker":     ticker,
+	"faulty":     faulty,
+	"stillborn":  stillborn,
+	"slow":       slow,
+	"migrator":   migrator,
+	"guarded":    guarded,
+	"feed":       feed,
+	"scaffolder": scaffolderbackend.Plugin,
+	"counting":   counting,
+	"duplicate":  catalogbackend.Plugin,
 }
 
 // public opens all routes of a plugin.

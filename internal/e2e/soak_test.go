@@ -29,6 +29,13 @@ var (
 	seed = flag.Uint64("seed", 0, "what TestSoak draws its choices from; 0 draws it, too")
 )
 
+// drawSeed makes a seed for all tests that were given none.
+var drawSeed = sync.OnceFunc(func() {
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+})
+
 // Three replicas share a catalog. Its sources change, fail and announce changes
 // all the time, two sources want the same entities, users register locations,
 // and replicas are killed. Every few seconds all of that pauses: then each
@@ -41,9 +48,7 @@ var (
 // transactions were not tried again.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	if *seed == 0 {
-		*seed = rand.Uint64()
-	}
+	drawSeed()
 	t.Logf("-seed %d -soak %s", *seed, *soak)
 	src := newSource(t)
 	db := testdb.NewPostgres(t)

@@ -9,6 +9,7 @@ package scaffolderbackend
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -32,13 +33,6 @@ var Plugin = backend.NewPlugin("scaffolder", declare,
 	core.ConfigSchema(configSchema), core.ConfigCheck(checkIsolation), core.AsksForPermissions(permissions.All()...),
 )
 
-// janitorTimeout is what closing stale tasks may take.
-const janitorTimeout = 15 * time.Minute
-
-// workspaceCleaning is how often snapshots of workspaces are looked for that
-// nobody needs any more.
-const workspaceCleaning = time.Hour
-
 func declare(env *backend.PluginEnv) backend.InitFunc {
 	var (
 		log           = core.Logger.From(env)
@@ -57,6 +51,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		catalog       = catalognode.Catalog.From(env)
 		discovery     = core.Discovery.From(env)
 		errand        = core.Errand.Optional(env)
+		bus           = core.Events.From(env)
+		meter         = core.Metrics.From(env)
+		backendLife   = core.RootLifecycle.From(env)
 	)
 	x := newExtensions()
 	scaffoldernode.Actions.Offer(env, x)
@@ -96,6 +93,9 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 			return err
 		}
 		store := tasks.NewStore(database())
+		store.Limits = settings.limits
+		news := newAnnouncer(bus(), log())
+		store.Changed = news.tell
 		box, err := settings.box(ctx, store.SealingKey)
 		if err != nil {
 			return err
@@ -107,11 +107,14 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		if err := permissions.Register(authorization(), store.Get); err != nil {
 			return err
 		}
+		metrics, err := engine.NewMetrics(meter())
+		if err != nil {
+			return err
+		}
 		runner := &engine.Runner{
 			Actions: &x.actions, Templating: language, Parameters: settings.parameters, Secrets: settings.secrets, WorkDir: settings.workDir,
-			Authorize:  func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
-			Guard:      lifecycle().Guard,
-			Workspaces: workspaces,
+			Authorize: func(ctx context.Context, who core.Credentials) (engine.Decide, error) { return ask.Actions(ctx, who) },
+			Guard:     lifecycle().Guard, StepTimeout: settings.stepTimeout, Metrics: metrics, Workspaces: workspaces,
 		}
 		isolated, err := settings.isolation.runner(runner, config(), auth(), discovery(), log())
 		if err != nil {
@@ -127,6 +130,10 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		handler.Register(router())
 		log().InfoContext(ctx, "Starting scaffolder with the following actions enabled "+strings.Join(x.actions.Names(), ", "))
 
+		// What is registered first stops last: after the tasks whose ends it tells.
+		if err := errors.Join(lifecycle().OnStart("begin to announce tasks", news.start), lifecycle().OnStop("announce tasks", news.stop)); err != nil {
+			return err
+		}
 		if err := lifecycle().OnStart("listen to other instances", func(context.Context) error {
 			lifecycle().Go("wake-ups", func(ctx context.Context) error {
 				return store.Listen(ctx, func(err error, again time.Duration) {
@@ -139,9 +146,14 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		}
 		queue := &engine.Engine{
 			Store: store, Runner: runner, Isolated: isolated, Box: box, Auth: auth(), Logger: log(), Limit: settings.concurrency,
-			Lease: settings.lease, Timeout: settings.timeout, Recover: settings.recovery,
+			Lease: settings.lease, Timeout: settings.timeout, Recover: settings.recovery, Auditor: auditor(), MaxAudited: settings.maxAudited,
 		}
 		if settings.concurrency > 0 {
+			if settings.graceful {
+				if err := backendLife().BeforeStop("finish the tasks of the scaffolder", queue.Drain); err != nil {
+					return err
+				}
+			}
 			if err := lifecycle().OnStart("begin to run tasks", func(context.Context) error {
 				lifecycle().Go("tasks", queue.Run)
 				return nil
@@ -151,19 +163,6 @@ func declare(env *backend.PluginEnv) backend.InitFunc {
 		} else {
 			log().InfoContext(ctx, "scaffolder.concurrentTasksLimit is 0: this instance runs no tasks")
 		}
-		if workspaces != nil {
-			if err := scheduler().Schedule(ctx, core.Task{
-				ID: "remove_old_workspaces", Schedule: core.Schedule{Frequency: core.Frequency{Every: workspaceCleaning}, Timeout: janitorTimeout},
-				Run: func(ctx context.Context, _ core.TaskRun) error {
-					return queue.RemoveOldWorkspaces(ctx, settings.workspaces.retention)
-				},
-			}); err != nil {
-				return err
-			}
-		}
-		return scheduler().Schedule(ctx, core.Task{
-			ID: "close_stale_tasks", Schedule: core.Schedule{Frequency: core.Frequency{Every: settings.janitor}, Timeout: janitorTimeout},
-			Run: func(ctx context.Context, _ core.TaskRun) error { return queue.CloseStale(ctx) },
-		})
+		return settings.schedule(ctx, scheduler(), queue, log())
 	}
 }

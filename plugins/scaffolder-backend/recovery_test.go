@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestATaskWhoseRunDiedGoesOn(t *testing.T) {
 		}
 		must(t, store.Log(t.Context(), dead, []scaffoldercommon.EventBody{{Message: "said before the end"}}))
 		must(t, store.Keep(t.Context(), dead, tasks.StepState, "one", json.RawMessage(`{"id":71}`)))
-		must(t, store.Keep(t.Context(), dead, tasks.CheckpointState, "two.thing", json.RawMessage(`72`)))
+		must(t, store.Keep(t.Context(), dead, tasks.CheckpointState, `["two","thing"]`, json.RawMessage(`72`)))
 
 		recovering := backendtest.Config(map[string]any{"scaffolder": map[string]any{"taskRecovery": map[string]any{"enabled": true, "staleTimeout": "1s"}}})
 		second := open(t, database, spec, withActions(action), recovering)
@@ -66,6 +67,42 @@ func TestATaskWhoseRunDiedGoesOn(t *testing.T) {
 			if !errors.Is(err, tasks.ErrLost) {
 				t.Errorf("%s of the dead run: %v", what, err)
 			}
+		}
+	})
+}
+
+// TestARunThatLosesItsTaskEnds has somebody else take the task over while its
+// action runs.
+func TestARunThatLosesItsTaskEnds(t *testing.T) {
+	t.Parallel()
+	backendtest.EachDatabase(t, func(t *testing.T, database backend.Feature) {
+		begun, causes := make(chan string), make(chan error, 1)
+		action := act("test:wait", func(ctx context.Context, c *scaffoldernode.ActionContext) error {
+			begun <- c.Workspace.Name()
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return nil
+		})
+		s := open(t, database, `"steps":[{"id":"w","name":"W","action":"test:wait"},{"id":"x","name":"X","action":"test:wait"}]`, withActions(action),
+			conf(map[string]any{"taskRecovery": map[string]any{"enabled": true, "staleTimeout": "1s"}}))
+		path := create(s.Client(t), map[string]any{}, nil)
+		workspace := <-begun
+		db, err := backendtest.Service(t, s, "scaffolder", core.Database).DB(t.Context())
+		must(t, err)
+		// The other run lives for long, and says nothing.
+		_, err = db.ExecContext(t.Context(), `UPDATE scaffolder_task SET claim = claim + 1, lease_until = lease_until + 3600000`)
+		must(t, err)
+		if cause := <-causes; !errors.Is(cause, tasks.ErrLost) {
+			t.Errorf("the run ended because of %v", cause)
+		}
+		must(t, s.Stop())
+		if _, err := os.Stat(workspace); err != nil {
+			t.Errorf("the workspace, which the other run may use, is gone: %v", err)
+		}
+		idle := open(t, database, `"steps":[]`, conf(map[string]any{"concurrentTasksLimit": 0}))
+		var task struct{ Status string }
+		if idle.Client(t).Get(path).JSON(&task); task.Status != "processing" {
+			t.Errorf("the task is %s", task.Status)
 		}
 	})
 }

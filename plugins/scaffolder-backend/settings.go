@@ -5,10 +5,13 @@ import (
 	_ "embed"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/flytower/flytower/core"
+	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/sealed"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 )
 
 //go:embed config.schema.json
@@ -21,6 +24,11 @@ type settings struct {
 	recovery            bool
 	lease               time.Duration
 	timeout, janitor    time.Duration
+	stepTimeout         time.Duration // 0: none
+	retention           time.Duration // 0: for ever
+	graceful            bool
+	maxAudited          int
+	limits              tasks.Limits
 	userTokens          bool
 	parameters, secrets map[string]string
 	keys                []string
@@ -41,11 +49,31 @@ func readSettings(c core.Config) (s settings, err error) {
 	if s.concurrency < 0 {
 		return s, &core.ConfigError{Key: c.Path("scaffolder.concurrentTasksLimit"), Position: c.Position("scaffolder.concurrentTasksLimit"), Problem: "must not be negative"}
 	}
-	if s.recovery, err = c.BoolOr("scaffolder.taskRecovery.enabled", false); err != nil {
+	if s.limits, err = readLimits(c); err != nil {
 		return s, err
 	}
 	if s.isolation, err = readIsolation(c); err != nil {
 		return s, err
+	}
+	if s.recovery, err = c.BoolOr("scaffolder.EXPERIMENTAL_recoverTasks", false); err != nil {
+		return s, err
+	}
+	if s.recovery, err = c.BoolOr("scaffolder.taskRecovery.enabled", s.recovery); err != nil {
+		return s, err
+	}
+	if s.graceful, err = c.BoolOr("scaffolder.EXPERIMENTAL_gracefulShutdown", false); err != nil {
+		return s, err
+	}
+	const maxAudited = "scaffolder.auditor.taskParameterMaxLength"
+	if s.maxAudited, err = c.IntOr(maxAudited, 256); err != nil {
+		return s, err
+	}
+	if s.maxAudited < -1 {
+		return s, &core.ConfigError{Key: c.Path(maxAudited), Position: c.Position(maxAudited), Problem: "must be -1 or more"}
+	}
+	stale := "scaffolder.taskRecovery.staleTimeout"
+	if old := "scaffolder.EXPERIMENTAL_recoverTasksTimeout"; !c.Has(stale) && c.Has(old) {
+		stale = old
 	}
 	if s.userTokens, err = c.BoolOr("scaffolder.requireScmUserCredentials", false); err != nil {
 		return s, err
@@ -55,9 +83,11 @@ func readSettings(c core.Config) (s settings, err error) {
 		key             string
 		absent, atLeast time.Duration
 	}{
-		{&s.lease, "scaffolder.taskRecovery.staleTimeout", 30 * time.Second, 100 * time.Millisecond},
+		{&s.lease, stale, 30 * time.Second, 100 * time.Millisecond},
 		{&s.timeout, "scaffolder.taskTimeout", 24 * time.Hour, time.Second},
 		{&s.janitor, "scaffolder.taskTimeoutJanitorFrequency", 5 * time.Minute, time.Second},
+		{&s.stepTimeout, "scaffolder.stepTimeout", 0, 0},
+		{&s.retention, "scaffolder.taskRetention", 0, 0},
 	} {
 		if *d.to, err = c.DurationOr(d.key, d.absent); err != nil {
 			return s, err
@@ -79,6 +109,43 @@ func readSettings(c core.Config) (s settings, err error) {
 		s.keys, err = c.Strings("scaffolder.taskSecrets.keys")
 	}
 	return s, err
+}
+
+// readLimits reads how many tasks of a template may run at once.
+func readLimits(c core.Config) (limits tasks.Limits, err error) {
+	limit := func(c core.Config, key string) (int, error) {
+		n, err := c.IntOr(key, 0)
+		if err == nil && n < 0 {
+			err = &core.ConfigError{Key: c.Path(key), Position: c.Position(key), Problem: "must not be negative"}
+		}
+		return n, err
+	}
+	if limits.Each, err = limit(c, "scaffolder.templateLimits.default"); err != nil {
+		return limits, err
+	}
+	const key = "scaffolder.templateLimits.templates"
+	if !c.Has(key) {
+		return limits, nil
+	}
+	list, err := c.List(key)
+	if err != nil {
+		return limits, err
+	}
+	limits.Template = map[string]int{}
+	for _, one := range list {
+		text, err := one.String("template")
+		if err != nil {
+			return limits, err
+		}
+		ref, err := catalogcommon.ParseRef(text, catalogcommon.RefDefaults{Kind: "template"})
+		if err != nil {
+			return limits, &core.ConfigError{Key: one.Path("template"), Position: one.Position("template"), Problem: "is no reference of a template", Err: err}
+		}
+		if limits.Template[strings.ToLower(ref.String())], err = limit(one, "limit"); err != nil {
+			return limits, err
+		}
+	}
+	return limits, nil
 }
 
 // writable makes and removes a file in a folder.

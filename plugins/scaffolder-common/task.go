@@ -93,6 +93,9 @@ type TaskStep struct {
 	Input  json.RawMessage `json:"input,omitempty"`
 	If     json.RawMessage `json:"if,omitempty"`
 	Each   json.RawMessage `json:"each,omitempty"`
+	// Timeout is how long the step may run: a text such as 10m, or an object
+	// such as {"minutes": 10}.
+	Timeout json.RawMessage `json:"timeout,omitempty"`
 }
 
 // TaskUser is the user who created a task; it is empty if that was a service.

@@ -71,38 +71,48 @@ func (f fetcher) remote(c *scaffoldernode.ActionContext, target, token string) (
 	return f.Hosts.Resolve(target, base)
 }
 
-// tree reads a tree into a folder of a root.
-func (f fetcher) tree(ctx context.Context, c *scaffoldernode.ActionContext, target, token string, into *os.Root, dir string) (err error) {
+// source returns a tree for reading. done ends that.
+func (f fetcher) source(ctx context.Context, c *scaffoldernode.ActionContext, target, token string) (root *os.Root, done func(), err error) {
 	if folder, name, ok, err := local(c, target); err != nil {
-		return err
+		return nil, nil, err
 	} else if ok {
-		root, err := os.OpenRoot(folder)
+		whole, err := os.OpenRoot(folder)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		defer root.Close()
-		if _, err := root.Stat(name); err != nil {
-			return err
+		defer whole.Close()
+		root, err := whole.OpenRoot(name)
+		if err != nil {
+			return nil, nil, err
 		}
-		return copyTree(ctx, root, name, into, dir)
+		return root, func() { _ = root.Close() }, nil // it was only read
 	}
 	address, err := f.remote(c, target, token)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	tree, err := f.Reader.ReadTree(ctx, address, core.TreeOptions{ReadOptions: core.ReadOptions{Token: core.NewToken(token)}})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, tree.Close()) }()
 	temporary, err := c.TempDir(ctx)
+	if err == nil {
+		err = tree.WriteTo(ctx, temporary.Name())
+	}
+	if err := errors.Join(err, tree.Close()); err != nil {
+		return nil, nil, err
+	}
+	return temporary, func() {}, nil // it goes with the step
+}
+
+// tree reads a tree into a folder of a root.
+func (f fetcher) tree(ctx context.Context, c *scaffoldernode.ActionContext, target, token string, into *os.Root, dir string) error {
+	source, done, err := f.source(ctx, c, target, token)
 	if err != nil {
 		return err
 	}
-	if err := tree.WriteTo(ctx, temporary.Name()); err != nil {
-		return err
-	}
-	return copyTree(ctx, temporary, ".", into, dir)
+	defer done()
+	return copyTree(ctx, source, ".", into, dir)
 }
 
 // file reads one file.

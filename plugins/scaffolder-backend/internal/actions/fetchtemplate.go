@@ -1,10 +1,8 @@
 package actions
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -71,6 +69,10 @@ func (f fetcher) templateFile() scaffoldernode.Action {
 	}, f.renderFile), templateFileSchema))
 }
 
+// plainText bounds texts that are not parsed because they have no expressions;
+// on larger ones the limits of templates have to be applied.
+const plainText = 1 << 20
+
 // renderer renders names and contents.
 type renderer struct {
 	fetcher
@@ -99,6 +101,9 @@ func (f fetcher) renderer(o renderOptions) (*renderer, error) {
 }
 
 func (r *renderer) render(ctx context.Context, name, text string) (string, error) {
+	if len(text) < plainText && !strings.Contains(text, "{") {
+		return text, nil // no expression begins without one
+	}
 	t, err := r.Templating.Cache.Parse(name, text, r.syntax)
 	if err != nil {
 		return "", err
@@ -141,13 +146,11 @@ func (f fetcher) renderTree(ctx context.Context, c *scaffoldernode.ActionContext
 	if err != nil {
 		return out, err
 	}
-	source, err := c.TempDir(ctx)
+	source, done, err := f.source(ctx, c, in.URL, in.Token)
 	if err != nil {
 		return out, err
 	}
-	if err := f.tree(ctx, c, in.URL, in.Token, source, "."); err != nil {
-		return out, err
-	}
+	defer done()
 	c.Logger.Info("Listing files and directories in template")
 	names, err := entries(source)
 	if err != nil {
@@ -166,14 +169,12 @@ func (f fetcher) renderTree(ctx context.Context, c *scaffoldernode.ActionContext
 		values = json.RawMessage("{}")
 	}
 	c.Logger.Info(fmt.Sprintf("Processing %d template files/directories with input values %s", len(names), values))
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return out, context.Cause(ctx)
-		}
-		e := treeEntry{name: name, target: target, verbatim: verbatim[name], extension: extension, replace: in.Replace}
-		if err := r.entry(ctx, c, source, e); err != nil {
-			return out, err
-		}
+	tree := &treeWriter{
+		renderer: r, source: source, workspace: c.Workspace, logger: c.Logger,
+		target: filepath.ToSlash(target), verbatim: verbatim, extension: extension, replace: in.Replace,
+	}
+	if err := tree.write(ctx, names); err != nil {
+		return out, err
 	}
 	c.Logger.Info("Template result written to " + filepath.Join(c.Workspace.Name(), target))
 	return out, nil
@@ -198,19 +199,21 @@ func extensionOf(in templateInput) (string, error) {
 	return name, nil
 }
 
-// entries lists files and folders; the names of folders end in a slash.
-func entries(root *os.Root) (names []string, err error) {
+// found is something below a folder.
+type found struct {
+	name string // with slashes
+	kind fs.FileMode
+}
+
+// entries lists what is below a folder, each folder before what it contains.
+func entries(root *os.Root) (all []found, err error) {
 	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || name == "." {
-			return err
+		if err == nil && name != "." {
+			all = append(all, found{name, entry.Type()})
 		}
-		if entry.IsDir() {
-			name += "/"
-		}
-		names = append(names, name)
-		return nil
+		return err
 	})
-	return names, err
+	return all, err
 }
 
 // matching returns the files that the patterns mean. A folder means all that
@@ -238,68 +241,4 @@ func matching(root *os.Root, patterns []string) (map[string]bool, error) {
 		}
 	}
 	return found, nil
-}
-
-// treeEntry is a file or folder of a template.
-type treeEntry struct {
-	name, target      string
-	verbatim, replace bool
-	extension         string
-}
-
-func (r *renderer) entry(ctx context.Context, c *scaffoldernode.ActionContext, source *os.Root, e treeEntry) error {
-	isTemplate := !e.verbatim
-	name := e.name
-	if e.extension != "" {
-		if isTemplate = path.Ext(name) == e.extension; isTemplate {
-			name = strings.TrimSuffix(name, e.extension)
-		}
-	}
-	rendered, err := r.render(ctx, e.name, name)
-	if err != nil {
-		return err
-	}
-	if rendered == "" || strings.HasPrefix(rendered, "/") || strings.Contains(rendered, "//") {
-		return nil // a condition in the name is false
-	}
-	target, err := inside(c.Workspace, path.Join(filepath.ToSlash(e.target), rendered))
-	if err != nil {
-		return err
-	}
-	if !isTemplate {
-		c.Logger.Info("Copying file/directory " + e.name + " without processing.")
-	}
-	if strings.HasSuffix(e.name, "/") {
-		c.Logger.Info("Writing directory " + e.name + " to template output path.")
-		return c.Workspace.MkdirAll(target, 0o755)
-	}
-	if _, err := c.Workspace.Lstat(target); err == nil && !e.replace {
-		return nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	info, err := source.Lstat(e.name)
-	if err != nil {
-		return err
-	}
-	if info.Mode()&fs.ModeSymlink != 0 {
-		c.Logger.Info("Copying file binary or symbolic link at " + e.name + ", to template output path.")
-		return copyEntry(source, e.name, fs.FileInfoToDirEntry(info), c.Workspace, target)
-	}
-	text, err := source.ReadFile(e.name)
-	if err != nil {
-		return err
-	}
-	if isTemplate && isBinary(text) {
-		c.Logger.Info("Copying file binary or symbolic link at " + e.name + ", to template output path.")
-		isTemplate = false
-	} else if isTemplate {
-		c.Logger.Info(fmt.Sprintf("Writing file %s to template output path with mode %d.", e.name, 0o100000|info.Mode().Perm()))
-		result, err := r.render(ctx, e.name, strings.ToValidUTF8(string(text), "\uFFFD"))
-		if err != nil {
-			return err
-		}
-		text = []byte(result)
-	}
-	return writeFile(c.Workspace, target, bytes.NewReader(text), info.Mode().Perm())
 }

@@ -89,10 +89,10 @@ func dryTemplate(in *template.Record) (*source, error) {
 	}
 	all := func(template.Value) (bool, error) { return true, nil }
 	var err error
-	if t.parameters, err = keep(t.spec("parameters"), all); err != nil {
+	if t.parameters, _, err = keep(t.spec("parameters"), all); err != nil {
 		return nil, err
 	}
-	t.steps, err = keep(steps, all)
+	t.steps, _, err = keep(steps, all)
 	return t, err
 }
 

@@ -208,8 +208,8 @@ func (r *rehearsal) checkTemplate() {
 	}
 	r.checkSteps()
 	all := func(template.Value) (bool, error) { return true, nil }
-	r.source.parameters, _ = keep(r.source.spec("parameters"), all)
-	r.source.steps, _ = keep(r.source.spec("steps"), all)
+	r.source.parameters, _, _ = keep(r.source.spec("parameters"), all)
+	r.source.steps, _, _ = keep(r.source.spec("steps"), all)
 }
 
 func (r *rehearsal) checkSteps() {

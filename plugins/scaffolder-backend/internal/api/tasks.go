@@ -63,11 +63,15 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return nil, err
 		}
-		if err := h.Store.Create(r.Context(), tasks.New{ID: id, Spec: spec, CreatedBy: who.Principal.UserEntityRef, Secrets: sealedText}); err != nil {
+		if err := h.Store.Create(r.Context(), tasks.New{ID: id, Spec: spec, Template: t.ref, CreatedBy: who.Principal.UserEntityRef, Secrets: sealedText}); err != nil {
 			return nil, err
 		}
 		apierr.WriteJSON(w, http.StatusCreated, map[string]string{"id": id})
-		return map[string]any{"taskId": id}, nil
+		meta := map[string]any{"taskId": id}
+		if len(t.dropped) > 0 {
+			meta["droppedSteps"] = t.dropped
+		}
+		return meta, nil
 	}))
 }
 

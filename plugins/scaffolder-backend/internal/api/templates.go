@@ -47,6 +47,9 @@ type source struct {
 	// parameters are the pages that the caller may see, steps the steps.
 	parameters []template.Value
 	steps      []template.Value
+	// dropped are the steps that the caller may not see, by id or action. A
+	// task runs without them.
+	dropped []string
 }
 
 // template reads a template that the caller may use.
@@ -74,15 +77,26 @@ func (h *Handler) template(ctx context.Context, who core.Credentials, text strin
 	if err != nil {
 		return nil, err
 	}
-	if s.parameters, err = keep(s.spec("parameters"), parameter); err != nil {
+	if s.parameters, _, err = keep(s.spec("parameters"), parameter); err != nil {
 		return nil, err
 	}
-	s.steps, err = keep(s.spec("steps"), step)
-	return s, err
+	var dropped []template.Value
+	if s.steps, dropped, err = keep(s.spec("steps"), step); err != nil {
+		return nil, err
+	}
+	for _, step := range dropped {
+		name := template.Member(step, "id")
+		if name == (template.Undefined{}) {
+			name = template.Member(step, "action")
+		}
+		s.dropped = append(s.dropped, template.Text(name))
+	}
+	return s, nil
 }
 
-// keep returns the items for which a decision holds. What is no list is one.
-func keep(v template.Value, allowed func(template.Value) (bool, error)) ([]template.Value, error) {
+// keep returns the items for which a decision holds, and those for which it
+// does not. What is no list is one.
+func keep(v template.Value, allowed func(template.Value) (bool, error)) (kept, dropped []template.Value, err error) {
 	var items []template.Value
 	switch v := v.(type) {
 	case *template.Array:
@@ -92,17 +106,19 @@ func keep(v template.Value, allowed func(template.Value) (bool, error)) ([]templ
 	case *template.Record:
 		items = append(items, v)
 	}
-	kept := []template.Value{}
+	kept = []template.Value{}
 	for _, item := range items {
 		ok, err := allowed(item)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if ok {
 			kept = append(kept, item)
+		} else {
+			dropped = append(dropped, item)
 		}
 	}
-	return kept, nil
+	return kept, dropped, nil
 }
 
 func (s *source) spec(key string) template.Value {

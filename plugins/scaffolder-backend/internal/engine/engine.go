@@ -16,7 +16,7 @@ import (
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 )
 
-// Engine takes open tasks and runs them.
+// Engine takes open tasks and runs them. Its fields are set before it is used.
 type Engine struct {
 	Store  *tasks.Store
 	Runner *Runner
@@ -25,14 +25,26 @@ type Engine struct {
 	Box      *sealed.Box
 	Auth     core.AuthService
 	Logger   *slog.Logger
+	// Auditor is told of runs; nil tells nobody. MaxAudited is the length from
+	// which on parameters are cut for it, in UTF-16 units; negative never.
+	Auditor    core.AuditorService
+	MaxAudited int
 	// Limit is how many tasks run at once.
 	Limit int
 	// Lease is how long a task belongs to a run that does not extend it.
 	Lease time.Duration
-	// Timeout is how long a task may run.
+	// Timeout is how long a task may run, all of its runs taken together.
 	Timeout time.Duration
 	// Recover lets tasks whose backend went away go on where they were.
 	Recover bool
+
+	once     sync.Once
+	draining chan struct{} // closed when no more tasks are to be claimed
+	idle     chan struct{} // closed when Run has ended
+	drain    sync.Once
+
+	mu   sync.Mutex
+	here map[string]chan struct{} // tasks that run here; closed at their ends
 }
 
 const (
@@ -43,34 +55,59 @@ const (
 	lastBackoff  = time.Minute
 	// heartbeat is how often a lease is extended, unless it is short.
 	heartbeat = time.Second
-	// writeTimeout is how long what is written at the end of a run may take.
-	writeTimeout = 15 * time.Second
 )
 
 // errStopped is the cause of the end of runs when the backend stops.
 var errStopped = errors.New("the backend stopped while the task ran; retry the task")
 
+func (e *Engine) init() {
+	e.once.Do(func() {
+		e.draining, e.idle, e.here = make(chan struct{}), make(chan struct{}), map[string]chan struct{}{}
+	})
+}
+
+// Drain stops taking tasks, and waits until those that run have ended, or
+// until the context ends. Run has to be running.
+func (e *Engine) Drain(ctx context.Context) error {
+	e.init()
+	e.drain.Do(func() { close(e.draining) })
+	select {
+	case <-e.idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for running tasks: %w", context.Cause(ctx))
+	}
+}
+
 // Run claims and runs tasks until the context ends, and waits for those that
-// run.
+// run. It is called once.
 func (e *Engine) Run(ctx context.Context) error {
+	e.init()
+	defer close(e.idle)
 	var running sync.WaitGroup
 	defer running.Wait()
+	claiming, end := context.WithCancel(ctx)
+	defer end()
+	running.Go(func() {
+		select {
+		case <-e.draining:
+			end()
+		case <-claiming.Done():
+		}
+	})
+	if e.Recover {
+		running.Go(func() { e.recover(claiming) })
+	}
+	running.Go(func() { e.sweep(claiming) })
 	free := make(chan struct{}, e.Limit)
 	backoff := firstBackoff
-	recovered := time.Time{}
 	for {
 		select {
 		case free <- struct{}{}:
-		case <-ctx.Done():
+		case <-claiming.Done():
 			return nil
 		}
-		if e.Recover && time.Since(recovered) > e.Lease/3 {
-			if _, err := e.Store.Recover(ctx); err != nil && ctx.Err() == nil {
-				e.Logger.WarnContext(ctx, "tasks whose backend went away could not be looked for", "error", err)
-			}
-			recovered = time.Now()
-		}
-		claim, err := e.Store.Claim(ctx, e.Lease)
+		claim, err := e.Store.Claim(claiming, e.grant())
 		if claim != nil {
 			backoff = firstBackoff
 			running.Go(func() {
@@ -81,20 +118,49 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		<-free
 		pause := poll
-		if err != nil && ctx.Err() == nil {
+		if err != nil && claiming.Err() == nil {
 			e.Logger.WarnContext(ctx, "no task could be claimed", "error", err, "retryIn", backoff)
 			pause, backoff = backoff, min(2*backoff, lastBackoff)
-		}
-		if e.Recover {
-			pause = min(pause, max(e.Lease/3, 10*time.Millisecond))
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-e.Store.Woken():
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-claiming.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// grant is the lease as it is written: a tenth shorter, so that a task whose
+// instance went away runs again elsewhere before the lease has passed.
+func (e *Engine) grant() time.Duration { return e.Lease - e.Lease/10 }
+
+// recover opens tasks whose lease has ended, as soon as it has.
+func (e *Engine) recover(ctx context.Context) {
+	backoff := firstBackoff
+	for {
+		_, err := e.Store.Recover(ctx)
+		pause := e.Lease / 2
+		if err == nil {
+			var left time.Duration
+			var ok bool
+			if left, ok, err = e.Store.NextExpiry(ctx); ok && err == nil {
+				pause = min(pause, max(left, 0)+10*time.Millisecond)
+			}
+			backoff = firstBackoff
+		}
+		if err != nil && ctx.Err() == nil {
+			e.Logger.WarnContext(ctx, "tasks whose backend went away could not be looked for", "error", err, "retryIn", backoff)
+			pause, backoff = backoff, min(2*backoff, lastBackoff)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
 	}
 }
 
@@ -119,60 +185,148 @@ func Seal(box *sealed.Box, id string, secrets map[string]string, token core.Toke
 	return box.Seal(id, string(text)), nil
 }
 
+// enter waits until no earlier run of a task is left in this process, which
+// may take its time to notice that it lost the task.
+func (e *Engine) enter(ctx context.Context, id string) (leave func(), err error) {
+	mine := make(chan struct{})
+	for {
+		e.mu.Lock()
+		other := e.here[id]
+		if other == nil {
+			e.here[id] = mine
+			e.mu.Unlock()
+			return func() {
+				e.mu.Lock()
+				delete(e.here, id)
+				e.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		e.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
 // run runs a claimed task and says how it ended.
 func (e *Engine) run(stop context.Context, claim *tasks.Claim) {
+	begun := time.Now()
 	ctx, lose := context.WithCancelCause(context.WithoutCancel(stop))
 	defer lose(nil)
 	work, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(stop, func() { end(errStopped) })()
-	timer := time.AfterFunc(e.Timeout, func() { end(ErrTimeout) })
-	defer timer.Stop()
 	if claim.Cancelled {
 		end(ErrCancelled)
 	}
-	journal := newWriter(ctx, e.Store, claim)
+	timer := time.AfterFunc(max(0, e.Timeout-claim.Ran), func() { end(ErrTimeout) })
+	defer timer.Stop()
 	var background sync.WaitGroup
 	over := make(chan struct{})
 	background.Go(func() { e.keep(ctx, over, claim, lose, end) })
-	output, err := e.execute(ctx, work, claim, journal)
-	stopped := errors.Is(context.Cause(work), errStopped)
-	err = errors.Join(err, journal.close())
-	close(over)
-	background.Wait()
-
-	last, done := context.WithTimeout(ctx, writeTimeout)
-	defer done()
-	switch {
-	case errors.Is(context.Cause(ctx), tasks.ErrLost) || errors.Is(err, tasks.ErrLost):
-		e.Logger.WarnContext(ctx, "a run gave its task up, which somebody else has now", "task", claim.ID)
-		return
-	case stopped && err != nil && e.Recover:
-		err = e.Store.Release(last, claim)
-	case err != nil:
-		e.Logger.InfoContext(ctx, "a task failed", "task", claim.ID, "error", err)
-		err = e.Store.Complete(last, claim, scaffoldercommon.TaskFailed, scaffoldercommon.EventBody{
-			Message: "Run completed with status: failed", Error: &scaffoldercommon.TaskError{Name: string(apierr.KindOf(err)), Message: err.Error()},
-		})
-	default:
-		err = e.Store.Complete(last, claim, scaffoldercommon.TaskCompleted, scaffoldercommon.EventBody{
-			Message: "Run completed with status: completed", Output: output,
-		})
-		if err == nil {
-			e.removeWorkspace(last, claim.ID)
-		}
+	defer background.Wait()
+	defer close(over)
+	var record core.AuditRecord
+	if e.Auditor != nil {
+		record = e.Auditor.Begin(ctx, e.audit(claim))
 	}
-	if err != nil && !errors.Is(err, tasks.ErrLost) {
-		e.Logger.ErrorContext(ctx, "how a task ended could not be stored; it counts as abandoned", "task", claim.ID, "error", err)
+
+	output, err := e.attempt(ctx, work, claim)
+	err = e.conclude(ctx, work, claim, output, err)
+
+	result := resultOK
+	switch {
+	case errors.Is(err, tasks.ErrLost), errors.Is(err, errReleased):
+		result = "" // it goes on elsewhere
+	case err != nil && errors.Is(context.Cause(work), ErrCancelled):
+		result = resultCancelled
+	case err != nil:
+		result = resultFailed
+	}
+	if result != "" {
+		e.Runner.Metrics.task(ctx, claim.Template, result, time.Since(begun))
+	}
+	switch {
+	case record == nil:
+	case err != nil:
+		record.Fail(ctx, err, nil)
+	default:
+		record.Success(ctx, nil)
 	}
 }
 
-func (e *Engine) execute(ctx, work context.Context, claim *tasks.Claim, journal Journal) (json.RawMessage, error) {
+// attempt runs the steps of a task.
+func (e *Engine) attempt(ctx, work context.Context, claim *tasks.Claim) (json.RawMessage, error) {
+	leave, err := e.enter(ctx, claim.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	journal := newWriter(ctx, e.Store, claim, e.retrier(claim))
+	output, err := e.execute(ctx, work, claim, journal)
+	if problem := journal.close(); problem != nil && !errors.Is(err, problem) {
+		err = errors.Join(err, problem)
+	}
+	return output, err
+}
+
+func (e *Engine) retrier(claim *tasks.Claim) retrier {
+	return retrier{logger: e.Logger, task: claim.ID, limit: e.Lease}
+}
+
+// errReleased is the outcome of a run that gave its task back.
+var errReleased = errors.New("the task was given back, because the backend stopped")
+
+// conclude stores how a run ended, and returns that.
+func (e *Engine) conclude(ctx, work context.Context, claim *tasks.Claim, output json.RawMessage, outcome error) error {
+	lost := func() error {
+		e.Logger.WarnContext(ctx, "a run gave its task up, which somebody else has now", "task", claim.ID)
+		return tasks.ErrLost
+	}
+	if errors.Is(context.Cause(ctx), tasks.ErrLost) || errors.Is(outcome, tasks.ErrLost) {
+		return lost()
+	}
+	store := func(ctx context.Context) error {
+		return e.Store.Complete(ctx, claim, scaffoldercommon.TaskCompleted, scaffoldercommon.EventBody{
+			Message: "Run completed with status: completed", Output: output,
+		})
+	}
+	switch {
+	case outcome != nil && e.Recover && errors.Is(context.Cause(work), errStopped):
+		outcome = errReleased
+		store = func(ctx context.Context) error { return e.Store.Release(ctx, claim) }
+	case outcome != nil:
+		e.Logger.InfoContext(ctx, "a task failed", "task", claim.ID, "error", outcome)
+		store = func(ctx context.Context) error {
+			return e.Store.Complete(ctx, claim, scaffoldercommon.TaskFailed, scaffoldercommon.EventBody{
+				Message: "Run completed with status: failed", Error: &scaffoldercommon.TaskError{Name: string(apierr.KindOf(outcome)), Message: outcome.Error()},
+			})
+		}
+	}
+	// A heartbeat finds the task ended before this returns: that is no loss.
+	err := e.retrier(claim).do(context.WithoutCancel(ctx), store)
+	if errors.Is(err, tasks.ErrLost) {
+		return lost()
+	}
+	if err != nil {
+		e.Logger.ErrorContext(ctx, "how a task ended could not be stored; it counts as abandoned", "task", claim.ID, "error", err)
+		return errors.Join(outcome, err)
+	}
+	if outcome == nil {
+		e.removeWorkspace(ctx, claim.ID)
+	}
+	return outcome
+}
+
+func (e *Engine) execute(ctx, work context.Context, claim *tasks.Claim, journal *writer) (json.RawMessage, error) {
 	var spec scaffoldercommon.TaskSpec
 	if err := json.Unmarshal(claim.Spec, &spec); err != nil {
 		return nil, fmt.Errorf("read the specification of the task: %w", err)
 	}
-	e.Logger.InfoContext(ctx, "running a task", "task", claim.ID, "createdBy", claim.CreatedBy)
+	e.Logger.InfoContext(ctx, "running a task", "task", claim.ID, "template", claim.Template, "createdBy", claim.CreatedBy)
 	var secrets stored
 	if claim.Secrets != "" {
 		text, err := e.Box.Open(claim.ID, claim.Secrets)
@@ -184,7 +338,7 @@ func (e *Engine) execute(ctx, work context.Context, claim *tasks.Claim, journal 
 		}
 	}
 	run := &Run{
-		ID: claim.ID, Spec: spec, Secrets: secrets.Secrets, Journal: journal, State: state{e.Store, claim}, Resume: e.Recover,
+		ID: claim.ID, Spec: spec, Secrets: secrets.Secrets, Journal: journal, State: journal, Box: e.Box, Resume: e.Recover,
 		Initiator: func(ctx context.Context) (core.Credentials, error) {
 			if secrets.Token == "" {
 				return core.NoCredentials(), nil
@@ -208,51 +362,45 @@ func (e *Engine) execute(ctx, work context.Context, claim *tasks.Claim, journal 
 }
 
 // keep extends the lease until over is closed, and ends the run when the task
-// is cancelled or belongs to somebody else.
+// is cancelled or belongs to somebody else. What fails is tried again, until
+// the lease has ended for sure.
 func (e *Engine) keep(ctx context.Context, over <-chan struct{}, claim *tasks.Claim, lose, end context.CancelCauseFunc) {
-	changed, done := e.Store.Follow(claim.ID)
+	cancels, done := e.Store.FollowCancel(claim.ID)
 	defer done()
 	every := min(heartbeat, e.Lease/5)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	extended := time.Now()
+	extended := claim.Since
 	for {
 		select {
 		case <-tick.C:
-		case <-changed:
-			// Own log lines come here, too: they must not make it busy.
-			if time.Since(extended) < every/10 {
-				continue
-			}
+		case <-cancels:
 		case <-over:
 			return
 		}
-		cancelled, err := e.Store.Renew(ctx, claim, e.Lease)
+		begun := time.Now()
+		limit := max(e.Lease/4, every)
+		if e.Recover {
+			// Nobody else opens a task without recovery.
+			if limit = min(limit, e.grant()-begun.Sub(extended)); limit <= 0 {
+				lose(tasks.ErrLost)
+				return
+			}
+		}
+		attempt, done := context.WithTimeout(ctx, limit)
+		cancelled, err := e.Store.Renew(attempt, claim, e.grant())
+		done()
 		switch {
-		case errors.Is(err, tasks.ErrLost), err != nil && time.Since(extended) > e.Lease:
+		case errors.Is(err, tasks.ErrLost):
 			lose(tasks.ErrLost)
 			return
 		case err == nil:
-			extended = time.Now()
+			extended = begun
 			if cancelled {
 				end(ErrCancelled)
 			}
 		}
 	}
-}
-
-// state is the state of a task in the store.
-type state struct {
-	store *tasks.Store
-	claim *tasks.Claim
-}
-
-func (s state) Load(ctx context.Context, kind string) (map[string]json.RawMessage, error) {
-	return s.store.State(ctx, s.claim, kind)
-}
-
-func (s state) Keep(ctx context.Context, all ...tasks.Kept) error {
-	return s.store.KeepAll(ctx, s.claim, all...)
 }
 
 // stale is what tasks that nobody runs any more are told.
@@ -261,15 +409,16 @@ const stale = "This task was marked as stale as it exceeded its timeout"
 // CloseStale fails tasks that gave no sign of life for as long as a task may
 // run.
 func (e *Engine) CloseStale(ctx context.Context) error {
-	abandoned, err := e.Store.Abandoned(ctx, e.Timeout)
-	if err != nil {
-		return err
-	}
-	for _, claim := range abandoned {
-		err := e.Store.Complete(ctx, claim, scaffoldercommon.TaskFailed, scaffoldercommon.EventBody{Message: stale})
-		if err != nil && !errors.Is(err, tasks.ErrLost) {
+	for {
+		abandoned, err := e.Store.Abandoned(ctx, e.Timeout)
+		if err != nil || len(abandoned) == 0 {
 			return err
 		}
+		for _, claim := range abandoned {
+			err := e.Store.CloseAbandoned(ctx, claim, e.Timeout, stale)
+			if err != nil && !errors.Is(err, tasks.ErrLost) {
+				return err
+			}
+		}
 	}
-	return nil
 }

@@ -93,13 +93,31 @@ func attrValue(v slog.Value) template.Value {
 	return template.String(v.String())
 }
 
+// minHiddenLine is the length from which on a line of a secret is a secret by
+// itself; shorter ones occur by chance.
+const minHiddenLine = 8
+
+// hideText makes a secret known and, since logs are written in lines, each
+// line of a long one.
+func hideText(secrets *redact.Redactor, secret string) {
+	all := []string{secret}
+	if strings.Contains(strings.TrimSpace(secret), "\n") {
+		for line := range strings.Lines(secret) {
+			if line = strings.TrimSpace(line); len(line) >= minHiddenLine && !strings.HasPrefix(line, "-----") {
+				all = append(all, line)
+			}
+		}
+	}
+	secrets.Add(all...)
+}
+
 // learn makes texts known as secrets that exist only because of secrets: those
 // of a value that are not the same without them.
 func learn(secrets *redact.Redactor, with, without template.Value) {
 	switch v := with.(type) {
 	case template.String:
 		if with != without {
-			secrets.Add(string(v))
+			hideText(secrets, string(v))
 		}
 	case *template.Array:
 		other, _ := without.(*template.Array)
@@ -115,7 +133,7 @@ func learn(secrets *redact.Redactor, with, without template.Value) {
 		for key, item := range v.All() {
 			counterpart, ok := other.Get(key)
 			if !ok {
-				secrets.Add(key)
+				hideText(secrets, key)
 			}
 			learn(secrets, item, counterpart)
 		}

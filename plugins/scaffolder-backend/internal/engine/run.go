@@ -10,7 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
@@ -36,6 +36,11 @@ type Runner struct {
 	Authorize func(ctx context.Context, who core.Credentials) (Decide, error)
 	// Guard turns a panic into an error.
 	Guard func(ctx context.Context, what string, fn func(context.Context) error) error
+	// StepTimeout is how long a step may run; 0 is as long as its task. A step
+	// may ask for less.
+	StepTimeout time.Duration
+	// Metrics may be nil.
+	Metrics *Metrics
 	// Workspaces keeps the files of tasks, so that they go on elsewhere; nil
 	// keeps none.
 	Workspaces scaffoldernode.WorkspaceProvider
@@ -53,6 +58,8 @@ type Run struct {
 	Initiator func(ctx context.Context) (core.Credentials, error)
 	Journal   Journal
 	State     State
+	// Box seals what of the state has secrets in it.
+	Box Box
 	// Resume skips the steps that an earlier run finished.
 	Resume bool
 	// DryRun runs only what changes nothing but the workspace.
@@ -66,6 +73,12 @@ type State interface {
 	Load(ctx context.Context, kind string) (map[string]json.RawMessage, error)
 	// Keep keeps all that it is given, or nothing.
 	Keep(ctx context.Context, all ...tasks.Kept) error
+}
+
+// Box seals texts, for a task.
+type Box interface {
+	Seal(task, text string) string
+	Open(task, sealed string) (string, error)
 }
 
 // execution is a run under way.
@@ -82,7 +95,38 @@ type execution struct {
 	variables *template.Record // without secrets
 	failure   error            // the first
 	asked     bool             // whether always or failure was called
+	skipped   bool             // whether the step did nothing
+	resumes   bool             // whether the run leaves out what an earlier one finished
+	bereft    bool             // whether it does not because the files are not here
 	kept      keptWorkspace
+}
+
+// leaves reports whether the run ends before its task does, which goes on in
+// another run.
+func (x *execution) leaves() bool {
+	return x.ctx.Err() != nil || x.run.Resume && errors.Is(context.Cause(x.work), errStopped)
+}
+
+// measure counts a step that ended with an error, or with none.
+func (x *execution) measure(step scaffoldercommon.TaskStep, err error, took time.Duration) {
+	skipped := x.skipped
+	x.skipped = false
+	if x.run.DryRun {
+		return
+	}
+	result, ref := resultOK, ""
+	switch {
+	case err != nil && errors.Is(context.Cause(x.work), ErrCancelled):
+		result = resultCancelled
+	case err != nil:
+		result = resultFailed
+	case skipped:
+		result = resultSkipped
+	}
+	if x.run.Spec.Template != nil {
+		ref = x.run.Spec.Template.EntityRef
+	}
+	x.Metrics.step(x.ctx, ref, step.Name, result, took)
 }
 
 // Execute runs the steps and returns the output of the task. What is written
@@ -90,8 +134,11 @@ type execution struct {
 // cause.
 func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.Record, err error) {
 	x := &execution{Runner: r, run: run, ctx: ctx, work: work}
-	x.secrets.Add(slices.Collect(maps.Values(run.Secrets))...)
-	x.secrets.Add(slices.Collect(maps.Values(r.Secrets))...)
+	for _, secrets := range []map[string]string{run.Secrets, r.Secrets} {
+		for _, secret := range secrets {
+			hideText(&x.secrets, secret)
+		}
+	}
 	defer func() { err = x.hide(err) }()
 	if run.Spec.APIVersion != scaffoldercommon.APIVersion {
 		return nil, apierr.Input("Wrong template version executed with the workflow engine")
@@ -100,8 +147,16 @@ func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.
 		return nil, err
 	}
 	dir := filepath.Join(r.WorkDir, run.ID)
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if !run.Resume {
+	defer func() {
+		// The folder of a task that goes on elsewhere may be that of its next run.
+		if !x.leaves() {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	if err := x.decideToResume(); err != nil {
+		return nil, err
+	}
+	if !x.resumes {
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("empty the workspace: %w", err)
 		}
@@ -176,12 +231,22 @@ func (x *execution) steps() (*template.Record, error) {
 	if err := x.log(scaffoldercommon.EventBody{Message: fmt.Sprintf("Starting up task with %d steps", count)}); err != nil {
 		return nil, err
 	}
-	done := map[string]json.RawMessage{}
-	if x.run.Resume && x.run.State != nil {
-		var err error
-		if done, err = x.run.State.Load(x.ctx, stepState); err != nil {
+	if x.bereft {
+		if err := x.log(scaffoldercommon.EventBody{Message: "The files of earlier steps are not here - all steps run again."}); err != nil {
 			return nil, err
 		}
+	}
+	done := map[string]json.RawMessage{}
+	if x.resumes {
+		var err error
+		if done, err = x.load(stepState); err != nil {
+			return nil, err
+		}
+		cleanups, err := x.load(cleanupState)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(done, cleanups)
 		if len(done) > 0 {
 			if err := x.log(scaffoldercommon.EventBody{Message: fmt.Sprintf("Task recovered - resuming from last known good state. %d step(s) already completed.", len(done))}); err != nil {
 				return nil, err
@@ -234,17 +299,21 @@ func (x *execution) next(step scaffoldercommon.TaskStep) error {
 			return err
 		}
 		if !run {
+			x.skipped = true
+			x.measure(step, nil, 0)
 			return x.log(scaffoldercommon.EventBody{
 				Message: "Skipping step " + step.ID + " because a previous step failed", StepID: step.ID, Status: scaffoldercommon.StepSkipped,
 			})
 		}
 	}
+	begun := time.Now()
 	err := x.step(step)
+	if x.leaves() && err != nil {
+		return err // the next run does the step again
+	}
+	x.measure(step, err, time.Since(begun))
 	if err == nil {
 		return nil
-	}
-	if x.ctx.Err() != nil {
-		return context.Cause(x.ctx)
 	}
 	text := describe(err)
 	if err := x.log(scaffoldercommon.EventBody{Message: text, StepID: step.ID, Status: scaffoldercommon.StepFailed}); err != nil {

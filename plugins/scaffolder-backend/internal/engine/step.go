@@ -15,6 +15,7 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/formschema"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
+	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
 	"github.com/flytower/flytower/plugins/scaffolder-node/template"
@@ -22,9 +23,14 @@ import (
 
 // Kinds of state.
 const (
-	stepState       = "step"
-	checkpointState = "checkpoint"
+	stepState       = tasks.StepState
+	cleanupState    = tasks.CleanupState
+	checkpointState = tasks.CheckpointState
 )
+
+// temporaryMark is between the id of a task and the rest in the names of its
+// temporary folders.
+const temporaryMark = "_step-"
 
 // ErrCancelled is the cause of the end of a task that somebody cancelled.
 var ErrCancelled = errors.New("the task was cancelled")
@@ -66,6 +72,7 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 		return err
 	}
 	if !run {
+		x.skipped = true
 		return x.log(scaffoldercommon.EventBody{
 			Message: "Skipping step " + step.ID + " because its if condition was false", StepID: step.ID, Status: scaffoldercommon.StepSkipped,
 		})
@@ -91,11 +98,17 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	if err := x.check(step, action, iterations, hasEach); err != nil {
 		return err
 	}
-	host := &host{x: x, step: step, collect: hasEach, outputs: template.NewRecord()}
-	if err := host.load(); err != nil {
+	kept, err := x.load(checkpointState)
+	if err != nil {
 		return err
 	}
+	host := &host{x: x, step: step, collect: hasEach, outputs: template.NewRecord(), checkpoints: kept}
 	defer host.clean()
+	work, limit, done, err := x.timed(step)
+	if err != nil {
+		return err
+	}
+	defer done()
 	for i := range iterations {
 		it := &iterations[i]
 		if hasEach {
@@ -112,7 +125,18 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 		if err := x.alive(step); err != nil {
 			return err
 		}
-		if err := x.act(step, action, host, it, host.context(logger)); err != nil {
+		host.begin(it.key)
+		err := x.act(work, action, host.context(logger), it)
+		if err == nil && work.Err() == nil {
+			continue
+		}
+		if gone := x.alive(step); gone != nil {
+			return gone
+		}
+		if errors.Is(context.Cause(work), errStepTimeout) {
+			return fmt.Errorf("Step %s (%s) of task %s ran for longer than %s.", step.ID, step.Name, x.run.ID, limit) //nolint:revive,staticcheck // users see it
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -122,7 +146,11 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	output := host.result()
 	x.variables = x.variables.With(output, "steps", step.ID, "output")
 	if x.run.State != nil {
-		if err := x.keep(stepState, step.ID, template.AppendJSON(nil, output)); err != nil {
+		kind := stepState
+		if x.failure != nil {
+			kind = cleanupState // it has to run again if the task is retried
+		}
+		if err := x.keep(kind, step.ID, template.AppendJSON(nil, output)); err != nil {
 			return err
 		}
 	}
@@ -278,21 +306,13 @@ func (x *execution) check(step scaffoldercommon.TaskStep, action *registry.Entry
 	return nil
 }
 
-func (x *execution) act(step scaffoldercommon.TaskStep, action *registry.Entry, h *host, it *iteration, c *scaffoldernode.ActionContext) error {
+func (x *execution) act(ctx context.Context, action *registry.Entry, c *scaffoldernode.ActionContext, it *iteration) error {
 	input := json.RawMessage(template.AppendJSON(nil, it.input))
 	run := func(ctx context.Context) error { return action.Run(ctx, c, input) }
-	var err error
-	if x.Guard != nil {
-		err = x.Guard(x.work, "action "+action.ID+" of task "+x.run.ID, run)
-	} else {
-		err = run(x.work)
+	if x.Guard == nil {
+		return run(ctx)
 	}
-	if err != nil {
-		if gone := x.alive(step); gone != nil {
-			return gone
-		}
-	}
-	return err
+	return x.Guard(ctx, "action "+action.ID+" of task "+x.run.ID, run)
 }
 
 // host is the scaffolder as the action of a step sees it.
@@ -303,8 +323,16 @@ type host struct {
 
 	mu          sync.Mutex
 	outputs     *template.Record
-	checkpoints map[string]json.RawMessage
+	iteration   string                     // its key
+	checkpoints map[string]json.RawMessage // of the task
 	temporary   []*os.Root
+}
+
+// begin says which iteration of a step with each runs now.
+func (h *host) begin(iteration string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.iteration = iteration
 }
 
 func (h *host) context(logger *slog.Logger) *scaffoldernode.ActionContext {
@@ -319,24 +347,6 @@ func (h *host) context(logger *slog.Logger) *scaffoldernode.ActionContext {
 		c.Template = *h.x.run.Spec.Template
 	}
 	return c
-}
-
-// load reads the checkpoints of earlier runs of the step.
-func (h *host) load() (err error) {
-	h.checkpoints = map[string]json.RawMessage{}
-	if h.x.run.State == nil {
-		return nil
-	}
-	all, err := h.x.run.State.Load(h.x.ctx, checkpointState)
-	if err != nil {
-		return err
-	}
-	for key, value := range all {
-		if own, ok := strings.CutPrefix(key, h.step.ID+"."); ok {
-			h.checkpoints[own] = value
-		}
-	}
-	return nil
 }
 
 // clean removes the temporary folders of the step, however it ended.
@@ -380,6 +390,7 @@ func (h *host) result() *template.Record {
 // Checkpoint implements [scaffoldernode.ActionHost].
 func (h *host) Checkpoint(ctx context.Context, key string, fn func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
 	h.mu.Lock()
+	key = h.checkpointKey(key)
 	kept, ok := h.checkpoints[key]
 	h.mu.Unlock()
 	if ok {
@@ -391,7 +402,7 @@ func (h *host) Checkpoint(ctx context.Context, key string, fn func(context.Conte
 	}
 	if h.x.run.State != nil {
 		// What is done is kept even if the task is being cancelled.
-		if err := h.x.keep(checkpointState, h.step.ID+"."+key, value); err != nil {
+		if err := h.x.keep(checkpointState, key, value); err != nil {
 			return nil, err
 		}
 	}
@@ -401,9 +412,19 @@ func (h *host) Checkpoint(ctx context.Context, key string, fn func(context.Conte
 	return value, nil
 }
 
+// checkpointKey is a list of the step, the iteration where there are several,
+// and the key that the action chose, so that no two have the same.
+func (h *host) checkpointKey(key string) string {
+	parts := template.NewArray(template.String(h.step.ID), template.String(key))
+	if h.collect {
+		parts = template.NewArray(template.String(h.step.ID), template.String(h.iteration), template.String(key))
+	}
+	return string(template.AppendJSON(nil, parts))
+}
+
 // TempDir implements [scaffoldernode.ActionHost].
 func (h *host) TempDir(context.Context) (*os.Root, error) {
-	dir, err := os.MkdirTemp(h.x.WorkDir, h.x.run.ID+"_step-*")
+	dir, err := os.MkdirTemp(h.x.WorkDir, h.x.run.ID+temporaryMark+"*")
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary folder: %w", err)
 	}

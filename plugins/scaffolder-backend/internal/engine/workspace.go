@@ -54,9 +54,20 @@ func (x *execution) keepsWorkspace() bool {
 
 // keep stores what is done, and the files as they are now.
 func (x *execution) keep(kind, key string, value json.RawMessage) error {
+	value, err := x.seal(value)
+	if err != nil {
+		return err
+	}
 	all := []tasks.Kept{{Kind: kind, Key: key, Value: value}}
-	if !x.keepsWorkspace() {
+	if !x.run.Resume {
 		return x.run.State.Keep(x.ctx, all...)
+	}
+	if !x.keepsWorkspace() {
+		files, err := x.files()
+		if err != nil {
+			return err
+		}
+		return x.run.State.Keep(x.ctx, append(all, files)...)
 	}
 	x.kept.mu.Lock()
 	defer x.kept.mu.Unlock()

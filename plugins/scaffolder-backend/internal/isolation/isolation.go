@@ -23,6 +23,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
@@ -43,6 +44,8 @@ const (
 	methodLog       = "log"
 	methodLoad      = "load"
 	methodKeep      = "keep"
+	methodSeal      = "seal"
+	methodUnseal    = "unseal"
 	methodInitiator = "initiator"
 	methodDecide    = "decide"
 	methodAtEnd     = "at-end"
@@ -62,6 +65,8 @@ type input struct {
 	AtEnd      bool                      `json:"atEnd"`
 	Authorize  bool                      `json:"authorize"`
 	Workspaces bool                      `json:"workspaces"`
+	// StepTimeout is in nanoseconds.
+	StepTimeout time.Duration `json:"stepTimeout"`
 }
 
 // principal is who created the task. The token is only good for what the task
@@ -108,6 +113,8 @@ type Runner struct {
 	Authorize func(ctx context.Context, who core.Credentials) (engine.Decide, error)
 	// Workspaces may be nil.
 	Workspaces scaffoldernode.WorkspaceProvider
+	// StepTimeout is how long a step may run; 0 is as long as its task.
+	StepTimeout time.Duration
 	// Secrets are those of all tasks.
 	Secrets map[string]string
 	Logger  *slog.Logger
@@ -136,6 +143,7 @@ func (r *Runner) Execute(ctx, work context.Context, run *engine.Run) (output *te
 		Input: input{
 			ID: run.ID, Spec: run.Spec, Secrets: run.Secrets, Resume: run.Resume, DryRun: run.DryRun, State: run.State != nil,
 			AtEnd: run.AtEnd != nil, Authorize: r.Authorize != nil, Workspaces: r.Workspaces != nil,
+			StepTimeout: r.StepTimeout,
 		},
 		Confine: r.Confine, Readable: append(readable, r.Readable...), Environment: r.Environment, Limits: r.Limits, User: r.User,
 		Serve: s.serve,
@@ -315,6 +323,16 @@ func (s *supervision) serve(ctx context.Context, method string, params json.RawM
 				kept[i] = tasks.Kept{Kind: e.Kind, Key: e.Key, Value: e.Value}
 			}
 			return nil, s.run.State.Keep(ctx, kept...)
+		})
+	case methodSeal, methodUnseal: // for this task only: the id is sealed in
+		if s.run.Box == nil {
+			return nil, refused(method)
+		}
+		return with(params, func(text string) (any, error) {
+			if method == methodSeal {
+				return s.run.Box.Seal(s.run.ID, text), nil
+			}
+			return s.run.Box.Open(s.run.ID, text)
 		})
 	case methodInitiator:
 		who, err := s.run.Initiator(ctx)

@@ -41,19 +41,20 @@ func Task(runner *engine.Runner) func(ctx context.Context, with any) (any, error
 		if in.Authorize {
 			own.Authorize = p.authorize
 		}
+		own.StepTimeout = in.StepTimeout
 		if in.Workspaces {
 			own.Workspaces = workspaces{p, runner.WorkDir}
 		}
 		run := &engine.Run{ID: in.ID, Spec: in.Spec, Secrets: in.Secrets, Resume: in.Resume, DryRun: in.DryRun, Journal: p, Initiator: p.initiator}
 		if in.State {
-			run.State = p
+			run.State, run.Box = p, p
 		}
 		if in.AtEnd {
 			run.AtEnd = func(*os.Root) error { return child.Call(ctx, methodAtEnd, nil, nil) }
 		}
 		work, end := context.WithCancelCause(ctx)
 		defer end(nil)
-		defer context.AfterFunc(child.Context(), func() { end(cause(context.Cause(child.Context()))) })()
+		defer context.AfterFunc(child.Context(), func() { end(engine.CauseOf(context.Cause(child.Context()).Error())) })()
 		output, err := own.Execute(ctx, work, run)
 		if err != nil {
 			return nil, err
@@ -61,16 +62,6 @@ func Task(runner *engine.Runner) func(ctx context.Context, with any) (any, error
 		text, err := output.MarshalJSON()
 		return json.RawMessage(text), err
 	}
-}
-
-// cause gives the reason of a cancellation back its identity.
-func cause(err error) error {
-	for _, known := range []error{engine.ErrCancelled, engine.ErrTimeout} {
-		if err != nil && err.Error() == known.Error() {
-			return known
-		}
-	}
-	return err
 }
 
 // parent is the backend, as the process sees it. It implements the journal and
@@ -95,6 +86,21 @@ func (p parent) Keep(ctx context.Context, all ...tasks.Kept) error {
 		entries[i] = stateEntry{k.Kind, k.Key, k.Value}
 	}
 	return p.child.Call(ctx, methodKeep, entries, nil)
+}
+
+// Seal implements [engine.Box]. The backend has the keys; if it is gone, what is
+// sealed cannot be kept, either.
+func (p parent) Seal(_, text string) (sealed string) {
+	if p.child.Call(context.Background(), methodSeal, text, &sealed) != nil {
+		return ""
+	}
+	return sealed
+}
+
+// Open implements [engine.Box].
+func (p parent) Open(_, sealed string) (text string, err error) {
+	err = p.child.Call(context.Background(), methodUnseal, sealed, &text)
+	return text, err
 }
 
 func (p parent) initiator(ctx context.Context) (core.Credentials, error) {

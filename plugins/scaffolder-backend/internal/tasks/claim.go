@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
@@ -14,41 +15,6 @@ import (
 // ErrLost reports that a run does not hold its task any more: its lease ended
 // and somebody else has the task, or it is over.
 var ErrLost = errors.New("the task is not held by this run any more")
-
-// Claim is the right to run a task.
-type Claim struct {
-	Task
-	// Secrets are sealed.
-	Secrets string
-	// Cancelled says that the task was cancelled before it was claimed.
-	Cancelled bool
-	number    int64
-}
-
-// Claim takes the oldest open task; nil if there is none.
-func (s *Store) Claim(ctx context.Context, lease time.Duration) (*Claim, error) {
-	var c *Claim
-	err := s.write(ctx, "claim a task", func(tx *sql.Tx) error {
-		c = &Claim{}
-		var spec string
-		var by, secrets sql.NullString
-		var created int64
-		err := tx.QueryRowContext(ctx, s.text(`UPDATE scaffolder_task SET status = 'processing', claim = claim + 1, heartbeat_at = `+s.now()+`, lease_until = `+s.now()+` + ?
-			WHERE id = (SELECT id FROM scaffolder_task WHERE status = 'open' ORDER BY created_at, id LIMIT 1`+s.lock(" SKIP LOCKED")+`)
-			RETURNING id, spec, status, created_by, created_at, secrets, cancelled, claim`), lease.Milliseconds()).
-			Scan(&c.ID, &spec, &c.Status, &by, &created, &secrets, &c.Cancelled, &c.number)
-		if errors.Is(err, sql.ErrNoRows) {
-			c = nil
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		c.Spec, c.CreatedBy, c.Secrets, c.CreatedAt = json.RawMessage(spec), by.String, secrets.String, time.UnixMilli(created)
-		return nil
-	})
-	return c, err
-}
 
 // Renew extends the lease, and reports whether the task was cancelled.
 func (s *Store) Renew(ctx context.Context, c *Claim, lease time.Duration) (cancelled bool, err error) {
@@ -74,97 +40,167 @@ func (s *Store) hold(ctx context.Context, tx *sql.Tx, c *Claim) error {
 	return err
 }
 
-// Log writes events of the type log, in order.
-func (s *Store) Log(ctx context.Context, c *Claim, bodies []scaffoldercommon.EventBody) error {
+// Entry is what a run writes: a line of the log or, if Kept is set, state.
+type Entry struct {
+	Body scaffoldercommon.EventBody
+	Kept []Kept
+}
+
+// Kept is something that is kept for later runs.
+type Kept struct {
+	Kind, Key string
+	Value     json.RawMessage
+}
+
+// Kinds of state.
+const (
+	StepState       = "step"
+	CleanupState    = "cleanup" // of steps that ran because an earlier one had failed
+	CheckpointState = "checkpoint"
+	WorkspaceState  = "workspace"
+)
+
+// Append writes entries in order, all of them or none. It may be called again
+// after an error: what was written in spite of it is not written twice. One
+// goroutine at a time calls it for a claim.
+func (s *Store) Append(ctx context.Context, c *Claim, entries []Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	n := int64(len(entries))
 	err := s.write(ctx, "write the log of the task "+c.ID, func(tx *sql.Tx) error {
-		if err := s.hold(ctx, tx, c); err != nil {
+		var written int64
+		err := tx.QueryRowContext(ctx, s.text(`SELECT written FROM scaffolder_task WHERE id = ? AND claim = ? AND status = 'processing'`+s.lock("")), c.ID, c.number).Scan(&written)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrLost
+		}
+		if err != nil || written == c.written+n {
 			return err
 		}
-		for _, body := range bodies {
-			if err := s.insert(ctx, tx, c.ID, scaffoldercommon.EventLog, body); err != nil {
-				return err
+		if _, err := tx.ExecContext(ctx, s.text(`UPDATE scaffolder_task SET written = ? WHERE id = ?`), c.written+n, c.ID); err != nil {
+			return err
+		}
+		var bodies []scaffoldercommon.EventBody
+		for _, e := range entries {
+			if len(e.Kept) == 0 {
+				bodies = append(bodies, e.Body)
 			}
+			for _, k := range e.Kept {
+				if _, err := tx.ExecContext(ctx, s.text(`INSERT INTO scaffolder_task_state (task_id, kind, key, value) VALUES (?, ?, ?, ?)
+					ON CONFLICT (task_id, kind, key) DO UPDATE SET value = excluded.value`), c.ID, k.Kind, k.Key, string(k.Value)); err != nil {
+					return err
+				}
+			}
+		}
+		return s.insertAll(ctx, tx, c.ID, scaffoldercommon.EventLog, bodies)
+	})
+	if err != nil {
+		return err
+	}
+	c.written += n
+	s.follow.tell(c.ID)
+	return nil
+}
+
+// Log writes events of the type log, in order.
+func (s *Store) Log(ctx context.Context, c *Claim, bodies []scaffoldercommon.EventBody) error {
+	entries := make([]Entry, len(bodies))
+	for i, body := range bodies {
+		entries[i].Body = body
+	}
+	return s.Append(ctx, c, entries)
+}
+
+// Keep keeps a value for later runs.
+func (s *Store) Keep(ctx context.Context, c *Claim, kind, key string, value json.RawMessage) error {
+	return s.KeepAll(ctx, c, Kept{kind, key, value})
+}
+
+// KeepAll keeps several values, or none of them.
+func (s *Store) KeepAll(ctx context.Context, c *Claim, all ...Kept) error {
+	return s.Append(ctx, c, []Entry{{Kept: all}})
+}
+
+// Complete ends the task, erases its secrets and says how it ended.
+func (s *Store) Complete(ctx context.Context, c *Claim, status scaffoldercommon.TaskStatus, body scaffoldercommon.EventBody) error {
+	return s.complete(ctx, c, status, body, func(tx *sql.Tx) error { return s.hold(ctx, tx, c) })
+}
+
+// complete ends the task after check, which locks it.
+func (s *Store) complete(ctx context.Context, c *Claim, status scaffoldercommon.TaskStatus, body scaffoldercommon.EventBody, check func(tx *sql.Tx) error) error {
+	change := Change{ID: c.ID, Status: string(status)}
+	err := s.write(ctx, "end the task "+c.ID, func(tx *sql.Tx) error {
+		if err := check(tx); err != nil {
+			return err
+		}
+		if err := s.end(ctx, tx, &change); err != nil {
+			return err
+		}
+		if _, err := s.insert(ctx, tx, c.ID, scaffoldercommon.EventCompletion, body); err != nil {
+			return err
+		}
+		if s.Limits.any() {
+			return s.notify(ctx, tx, "") // another task of the template may begin
 		}
 		return nil
 	})
 	if err == nil {
 		s.follow.tell(c.ID)
+		s.wake()
+		s.change(change)
 	}
 	return err
 }
 
-// Complete ends the task, erases its secrets and says how it ended.
-func (s *Store) Complete(ctx context.Context, c *Claim, status scaffoldercommon.TaskStatus, body scaffoldercommon.EventBody) error {
-	err := s.write(ctx, "end the task "+c.ID, func(tx *sql.Tx) error {
-		if err := s.hold(ctx, tx, c); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, s.text(`UPDATE scaffolder_task SET status = ?, secrets = NULL, lease_until = NULL WHERE id = ?`), string(status), c.ID); err != nil {
-			return err
-		}
-		return s.insert(ctx, tx, c.ID, scaffoldercommon.EventCompletion, body)
-	})
-	if err == nil {
-		s.follow.tell(c.ID)
+// end marks a locked task as ended with the status of change, which it fills.
+func (s *Store) end(ctx context.Context, tx *sql.Tx, change *Change) error {
+	var by sql.NullString
+	var created int64
+	var beat sql.NullInt64
+	err := tx.QueryRowContext(ctx, s.text(`UPDATE scaffolder_task SET status = ?, secrets = NULL, lease_until = NULL, ended_at = `+s.now()+`
+		WHERE id = ? RETURNING created_by, created_at, heartbeat_at`), change.Status, change.ID).Scan(&by, &created, &beat)
+	if err != nil {
+		return err
 	}
-	return err
+	change.CreatedBy, change.CreatedAt = by.String, time.UnixMilli(created)
+	if beat.Valid {
+		change.LastHeartbeat = time.UnixMilli(beat.Int64)
+	}
+	return nil
 }
 
-// Release opens a task again that could not be run here.
+// Release opens a task again that could not be run to its end here.
 func (s *Store) Release(ctx context.Context, c *Claim) error {
-	return s.write(ctx, "give back the task "+c.ID, func(tx *sql.Tx) error {
+	change := Change{TaskID: c.ID, Status: string(scaffoldercommon.EventRecovered), Body: &scaffoldercommon.EventBody{RecoverStrategy: strategy(c.Spec)}}
+	err := s.write(ctx, "give back the task "+c.ID, func(tx *sql.Tx) (err error) {
 		if err := s.hold(ctx, tx, c); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, s.text(`UPDATE scaffolder_task SET status = 'open', lease_until = NULL WHERE id = ?`), c.ID); err != nil {
 			return err
 		}
-		return s.insert(ctx, tx, c.ID, scaffoldercommon.EventRecovered, scaffoldercommon.EventBody{RecoverStrategy: strategy(c.Spec)})
-	})
-}
-
-func strategy(spec json.RawMessage) scaffoldercommon.RecoveryStrategy {
-	var s scaffoldercommon.TaskSpec
-	if json.Unmarshal(spec, &s) == nil && s.Recoverable() {
-		return scaffoldercommon.RecoverStartOver
-	}
-	return scaffoldercommon.RecoverNone
-}
-
-// Recover opens tasks whose run did not extend its lease in time, and returns
-// how many.
-func (s *Store) Recover(ctx context.Context) (n int, err error) {
-	stale, err := s.stale(ctx, "lease_until < "+s.now())
-	if err != nil {
-		return 0, err
-	}
-	for _, c := range stale {
-		switch err := s.Release(ctx, c); {
-		case errors.Is(err, ErrLost): // somebody else was faster
-		case err != nil:
-			return n, err
-		default:
-			n++
-			s.follow.tell(c.ID)
+		if change.EventID, err = s.insert(ctx, tx, c.ID, scaffoldercommon.EventRecovered, *change.Body); err != nil {
+			return err
 		}
-	}
-	if n > 0 {
+		return s.notify(ctx, tx, "")
+	})
+	if err == nil {
+		s.follow.tell(c.ID)
 		s.wake()
+		s.change(change)
 	}
-	return n, nil
+	return err
 }
 
-// Abandoned returns the tasks whose last heartbeat is older than an age.
+// Abandoned returns tasks whose last heartbeat is older than an age, at most a
+// hundred.
 func (s *Store) Abandoned(ctx context.Context, age time.Duration) ([]*Claim, error) {
-	return s.stale(ctx, fmt.Sprintf("heartbeat_at <= %s - %d", s.now(), age.Milliseconds()))
-}
-
-func (s *Store) stale(ctx context.Context, condition string) ([]*Claim, error) {
 	db, err := s.db.DB(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := db.QueryContext(ctx, `SELECT id, spec, claim FROM scaffolder_task WHERE status = 'processing' AND `+condition+` ORDER BY created_at, id LIMIT 100`)
+	rows, err := db.QueryContext(ctx, s.text(`SELECT id, spec, template, claim FROM scaffolder_task
+		WHERE status = 'processing' AND heartbeat_at <= `+s.now()+` - ? ORDER BY created_at, id LIMIT 100`), age.Milliseconds())
 	if err != nil {
 		return nil, fmt.Errorf("look for tasks that nobody runs: %w", err)
 	}
@@ -173,7 +209,7 @@ func (s *Store) stale(ctx context.Context, condition string) ([]*Claim, error) {
 	for rows.Next() {
 		c := &Claim{}
 		var spec string
-		if err := rows.Scan(&c.ID, &spec, &c.number); err != nil {
+		if err := rows.Scan(&c.ID, &spec, &c.Template, &c.number); err != nil {
 			return nil, fmt.Errorf("look for tasks that nobody runs: %w", err)
 		}
 		c.Spec = json.RawMessage(spec)
@@ -182,12 +218,68 @@ func (s *Store) stale(ctx context.Context, condition string) ([]*Claim, error) {
 	return found, rows.Err()
 }
 
-// Kinds of state.
-const (
-	StepState       = "step"
-	CheckpointState = "checkpoint"
-	WorkspaceState  = "workspace"
-)
+// CloseAbandoned fails a task whose last heartbeat is still older than an age:
+// each step that was under way gets the message, and so does the end.
+func (s *Store) CloseAbandoned(ctx context.Context, c *Claim, age time.Duration, message string) error {
+	return s.complete(ctx, c, scaffoldercommon.TaskFailed, scaffoldercommon.EventBody{Message: message}, func(tx *sql.Tx) error {
+		var one int
+		err := tx.QueryRowContext(ctx, s.text(`SELECT 1 FROM scaffolder_task WHERE id = ? AND claim = ? AND status = 'processing' AND heartbeat_at <= `+s.now()+` - ?`+s.lock("")),
+			c.ID, c.number, age.Milliseconds()).Scan(&one)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrLost
+		}
+		if err != nil {
+			return err
+		}
+		steps, err := s.underWay(ctx, tx, c.ID)
+		if err != nil {
+			return err
+		}
+		bodies := make([]scaffoldercommon.EventBody, len(steps))
+		for i, step := range steps {
+			bodies[i] = scaffoldercommon.EventBody{Message: message, StepID: step, Status: scaffoldercommon.StepFailed}
+		}
+		return s.insertAll(ctx, tx, c.ID, scaffoldercommon.EventLog, bodies)
+	})
+}
+
+// underWay returns the steps that began, and neither completed nor failed, in
+// the order in which they began.
+func (s *Store) underWay(ctx context.Context, tx *sql.Tx, id string) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, s.text(`SELECT body FROM scaffolder_task_event WHERE task_id = ? AND type = 'log' AND body LIKE '%"status":"%' ORDER BY id`), id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var steps []string
+	over := map[string]bool{}
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		var body scaffoldercommon.EventBody
+		if json.Unmarshal([]byte(text), &body) != nil || body.StepID == "" {
+			continue
+		}
+		switch body.Status {
+		case scaffoldercommon.StepProcessing:
+			if _, known := over[body.StepID]; !known {
+				steps = append(steps, body.StepID)
+			}
+			over[body.StepID] = false
+		case scaffoldercommon.StepCompleted, scaffoldercommon.StepFailed:
+			over[body.StepID] = true
+		}
+	}
+	left := steps[:0]
+	for _, step := range steps {
+		if !over[step] {
+			left = append(left, step)
+		}
+	}
+	return left, rows.Err()
+}
 
 // State returns what earlier runs kept of a kind, by key.
 func (s *Store) State(ctx context.Context, c *Claim, kind string) (map[string]json.RawMessage, error) {
@@ -211,33 +303,6 @@ func (s *Store) State(ctx context.Context, c *Claim, kind string) (map[string]js
 	return state, rows.Err()
 }
 
-// Kept is something that is kept for later runs.
-type Kept struct {
-	Kind, Key string
-	Value     json.RawMessage
-}
-
-// Keep keeps a value for later runs.
-func (s *Store) Keep(ctx context.Context, c *Claim, kind, key string, value json.RawMessage) error {
-	return s.KeepAll(ctx, c, Kept{kind, key, value})
-}
-
-// KeepAll keeps several values, or none of them.
-func (s *Store) KeepAll(ctx context.Context, c *Claim, all ...Kept) error {
-	return s.write(ctx, "keep the state of the task "+c.ID, func(tx *sql.Tx) error {
-		if err := s.hold(ctx, tx, c); err != nil {
-			return err
-		}
-		for _, k := range all {
-			if _, err := tx.ExecContext(ctx, s.text(`INSERT INTO scaffolder_task_state (task_id, kind, key, value) VALUES (?, ?, ?, ?)
-				ON CONFLICT (task_id, kind, key) DO UPDATE SET value = excluded.value`), c.ID, k.Kind, k.Key, string(k.Value)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // SealingKey returns the key that is kept in the database; it is newKey if
 // there was none.
 func (s *Store) SealingKey(ctx context.Context, newKey string) (key string, err error) {
@@ -248,4 +313,46 @@ func (s *Store) SealingKey(ctx context.Context, newKey string) (key string, err 
 		return tx.QueryRowContext(ctx, `SELECT secret FROM scaffolder_key WHERE id = 1`).Scan(&key)
 	})
 	return key, err
+}
+
+// DeleteEnded deletes tasks that ended longer than an age ago, with all that
+// belongs to them, and returns how many.
+func (s *Store) DeleteEnded(ctx context.Context, age time.Duration) (n int64, err error) {
+	for {
+		some, err := s.deleteEnded(ctx, age)
+		if n += some; err != nil || some < maxDeleted {
+			return n, err
+		}
+	}
+}
+
+// maxDeleted is how many tasks are deleted in one transaction.
+const maxDeleted = 50
+
+func (s *Store) deleteEnded(ctx context.Context, age time.Duration) (n int64, err error) {
+	err = s.write(ctx, "delete old tasks", func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, s.text(`SELECT id FROM scaffolder_task WHERE ended_at <= `+s.now()+` - ? ORDER BY ended_at LIMIT ?`+s.lock(" SKIP LOCKED")), age.Milliseconds(), maxDeleted)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var ids []any
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		if n = int64(len(ids)); n == 0 {
+			return nil
+		}
+		// Their events and their state go with them.
+		_, err = tx.ExecContext(ctx, s.text(`DELETE FROM scaffolder_task WHERE id IN (?`+strings.Repeat(", ?", len(ids)-1)+`)`), ids...)
+		return err
+	})
+	return n, err
 }

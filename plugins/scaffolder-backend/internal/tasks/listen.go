@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/flytower/flytower/databasepgx"
@@ -12,8 +13,11 @@ import (
 // events.
 const channel = databasepgx.Channel("flytower_scaffolder_")
 
+// cancelPrefix is before the id of a task that was cancelled.
+const cancelPrefix = "cancel:"
+
 // notify tells the other instances, once the transaction is committed, of
-// events of a task, or of an open task if the id is empty.
+// events of a task, or that there may be a task to run if the id is empty.
 func (s *Store) notify(ctx context.Context, tx *sql.Tx, id string) error {
 	return channel.Notify(ctx, s.db, tx, id)
 }
@@ -27,9 +31,12 @@ func (s *Store) Listen(ctx context.Context, lost func(err error, again time.Dura
 		Connected: func() {
 			s.wake()
 			s.follow.tellAll()
+			s.cancels.tellAll()
 		},
 		Heard: func(id string) {
-			if id != "" {
+			if cancelled, ok := strings.CutPrefix(id, cancelPrefix); ok {
+				s.cancels.tell(cancelled)
+			} else if id != "" {
 				s.follow.tell(id)
 			} else {
 				s.wake()

@@ -67,14 +67,24 @@ func encode(v any) ([]byte, error) {
 
 // Store keeps tasks. It is safe for concurrent use.
 type Store struct {
-	db     core.DatabaseService
-	woken  chan struct{}
-	follow *followers
+	// Limits bound how many tasks run; they are set before the store is used.
+	Limits Limits
+	// Changed, if not nil, is told of changes after they are committed. It must
+	// not block. It is set before the store is used.
+	Changed func(Change)
+
+	db    core.DatabaseService
+	woken chan struct{}
+	// follow are those who wait for events, cancels for the end of a task.
+	follow, cancels *followers
+	feeds           *feeds
 }
 
 // NewStore returns the store in a database that has the tables.
 func NewStore(db core.DatabaseService) *Store {
-	return &Store{db: db, woken: make(chan struct{}, 1), follow: newFollowers()}
+	s := &Store{db: db, woken: make(chan struct{}, 1), follow: newFollowers(), cancels: newFollowers()}
+	s.feeds = newFeeds(s)
+	return s
 }
 
 // Woken is sent to when there may be a task to run.
@@ -138,6 +148,7 @@ type New struct {
 	// ID is made by [NewID].
 	ID        string
 	Spec      json.RawMessage
+	Template  string // its ref
 	CreatedBy string // empty if a service creates it
 	Secrets   string // sealed
 }
@@ -148,8 +159,8 @@ func NewID() string { return uuid.NewString() }
 // Create stores an open task.
 func (s *Store) Create(ctx context.Context, t New) error {
 	err := s.write(ctx, "store the task", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, s.text(`INSERT INTO scaffolder_task (id, spec, status, created_by, created_at, secrets) VALUES (?, ?, 'open', ?, `+s.now()+`, ?)`),
-			t.ID, string(t.Spec), sql.NullString{String: t.CreatedBy, Valid: t.CreatedBy != ""}, t.Secrets)
+		_, err := tx.ExecContext(ctx, s.text(`INSERT INTO scaffolder_task (id, spec, template, status, created_by, created_at, secrets) VALUES (?, ?, ?, 'open', ?, `+s.now()+`, ?)`),
+			t.ID, string(t.Spec), t.Template, sql.NullString{String: t.CreatedBy, Valid: t.CreatedBy != ""}, t.Secrets)
 		if err != nil {
 			return err
 		}
@@ -157,6 +168,7 @@ func (s *Store) Create(ctx context.Context, t New) error {
 	})
 	if err == nil {
 		s.wake()
+		s.change(Change{ID: t.ID, Spec: t.Spec, CreatedBy: t.CreatedBy, Status: string(scaffoldercommon.TaskOpen)})
 	}
 	return err
 }
@@ -205,99 +217,4 @@ func (s *Store) Get(ctx context.Context, id string) (Task, error) {
 		return t, fmt.Errorf("read the task %s: %w", id, err)
 	}
 	return t, nil
-}
-
-// Cancel asks for the end of a task. One that ended already stays as it is.
-func (s *Store) Cancel(ctx context.Context, id string) error {
-	if err := known(id); err != nil {
-		return err
-	}
-	err := s.write(ctx, "cancel the task "+id, func(tx *sql.Tx) error {
-		var status scaffoldercommon.TaskStatus
-		var cancelled bool
-		err := tx.QueryRowContext(ctx, s.text(`SELECT status, cancelled FROM scaffolder_task WHERE id = ?`+s.lock("")), id).Scan(&status, &cancelled)
-		if errors.Is(err, sql.ErrNoRows) {
-			return notFound(id)
-		}
-		if err != nil || cancelled || status.Ended() {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, s.text(`UPDATE scaffolder_task SET cancelled = `+s.yes()+` WHERE id = ?`), id); err != nil {
-			return err
-		}
-		step, err := s.lastStep(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		return s.insert(ctx, tx, id, scaffoldercommon.EventCancelled, scaffoldercommon.EventBody{
-			Message: "Step " + step + " has been cancelled.", StepID: step, Status: scaffoldercommon.StepCancelled,
-		})
-	})
-	if err == nil {
-		s.wake()
-		s.follow.tell(id)
-	}
-	return err
-}
-
-func (s *Store) yes() string {
-	if s.db.Dialect() == core.PostgreSQL {
-		return "true"
-	}
-	return "1"
-}
-
-func (s *Store) no() string {
-	if s.db.Dialect() == core.PostgreSQL {
-		return "false"
-	}
-	return "0"
-}
-
-// lastStep returns the step that the newest event of a step is about; 0 if
-// there is none.
-func (s *Store) lastStep(ctx context.Context, tx *sql.Tx, id string) (string, error) {
-	rows, err := tx.QueryContext(ctx, s.text(`SELECT body FROM scaffolder_task_event WHERE task_id = ? AND type = 'log' ORDER BY id DESC LIMIT 100`), id)
-	if err != nil {
-		return "", err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return "", err
-		}
-		var body scaffoldercommon.EventBody
-		if json.Unmarshal([]byte(text), &body) == nil && body.StepID != "" {
-			return body.StepID, nil
-		}
-	}
-	return "0", rows.Err()
-}
-
-// Retry opens a task that ended, with its specification and its state, and
-// with new secrets. Another task is a conflict.
-func (s *Store) Retry(ctx context.Context, id, secrets string, strategy scaffoldercommon.RecoveryStrategy) error {
-	if err := known(id); err != nil {
-		return err
-	}
-	err := s.write(ctx, "retry the task "+id, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, s.text(`UPDATE scaffolder_task SET status = 'open', heartbeat_at = `+s.now()+`, secrets = ?, cancelled = `+s.no()+`
-			WHERE id = ? AND status IN ('cancelled', 'completed', 'failed', 'skipped')`), secrets, id)
-		if err != nil {
-			return err
-		}
-		if n, err := r.RowsAffected(); err != nil || n == 0 {
-			return errors.Join(err, apierr.Conflict("Task with taskId %s cannot be retried", id))
-		}
-		if _, err := tx.ExecContext(ctx, s.text(`DELETE FROM scaffolder_task_event WHERE task_id = ? AND type IN ('cancelled', 'completion')`), id); err != nil {
-			return err
-		}
-		return s.insert(ctx, tx, id, scaffoldercommon.EventRecovered, scaffoldercommon.EventBody{RecoverStrategy: strategy})
-	})
-	if err == nil {
-		s.wake()
-		s.follow.tell(id)
-	}
-	return err
 }
