@@ -15,6 +15,9 @@ import (
 	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
 	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
+	scaffoldermoduleworkspacedatabase "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-database"
+	scaffoldermoduleworkspacedirectory "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-directory"
+	scaffoldermoduleworkspaces3 "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-s3"
 )
 
 // testPlugins are what tests add to the standard backend, by name.
@@ -29,6 +32,10 @@ var testPlugins = map[string]backend.Feature{
 	"feed":       feed,
 	"scaffolder": scaffolderbackend.Plugin,
 	"counting":   counting,
+	"meeting":    meeting,
+	"database":   scaffoldermoduleworkspacedatabase.Module,
+	"directory":  scaffoldermoduleworkspacedirectory.Module,
+	"s3":         scaffoldermoduleworkspaces3.Module,
 	"duplicate":  catalogbackend.Plugin,
 }
 

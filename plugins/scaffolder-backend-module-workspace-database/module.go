@@ -45,10 +45,19 @@ var Module = backend.NewModule("scaffolder", "workspace-database", func(env *bac
 		if limit <= 0 {
 			return &core.ConfigError{Key: config().Path(maxBytesKey), Position: config().Position(maxBytesKey), Problem: "must be positive"}
 		}
-		store, err := snapshots.New(ctx, database(), int64(limit))
+		provider, err := NewProvider(ctx, database(), int64(limit))
 		if err != nil {
 			return err
 		}
-		return workspaces().AddWorkspaceProvider(Name, store)
+		return workspaces().AddWorkspaceProvider(Name, provider)
 	}
 }, backend.WithDescription("Keeps workspaces of tasks in the database"), core.ConfigSchema(configSchema))
+
+// NewProvider returns a provider in a database of your choice, whose tables it
+// makes. maxBytes bounds the archive of a workspace; 0 is 50 MiB.
+func NewProvider(ctx context.Context, database core.DatabaseService, maxBytes int64) (scaffoldernode.WorkspaceProvider, error) {
+	if maxBytes == 0 {
+		maxBytes = defaultMaxBytes
+	}
+	return snapshots.New(ctx, database, maxBytes)
+}

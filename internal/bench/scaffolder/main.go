@@ -9,9 +9,9 @@
 // The backends need the locations DIR/template.yaml and DIR/steps.yaml in
 // their catalogs (rules have to allow templates), and a static token. Each
 // round runs a task on each backend, in turn, so that what else the machine
-// does meets all of them. A task is measured from its creation to the moment
-// when its state is completed, seen from outside; the CPU time is that of the
-// whole process (Linux).
+// does meets all of them. A task is measured from its creation to its last
+// event, by the clock of the database; the CPU time is that of the whole process
+// (Linux).
 //
 // With -compare the backends render the template in dry runs, and every file
 // has to be the same.
@@ -119,26 +119,24 @@ func parseTarget(text string) (*target, error) {
 // sample is what a task, or many, took.
 type sample struct{ wall, cpu, first time.Duration }
 
-func measure(t *target, what func() (time.Duration, error)) (sample, error) {
+func measure(t *target, what func() (took, error)) (sample, error) {
 	cpu, err := t.cpu()
 	if err != nil {
 		return sample{}, err
 	}
-	begun := time.Now()
-	first, err := what()
+	took, err := what()
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w", t.name, err)
 	}
-	wall := time.Since(begun)
 	after, err := t.cpu()
-	return sample{wall, after - cpu, first}, err
+	return sample{took.wall, after - cpu, took.first}, err
 }
 
 func rendering(ctx context.Context, o options) error {
 	all := make([][]sample, len(o.backends))
 	for round := range o.rounds + 1 {
 		for i, t := range o.backends {
-			s, err := measure(t, func() (time.Duration, error) { return t.task(ctx, "template:default/bench-files") })
+			s, err := measure(t, func() (took, error) { return t.task(ctx, "template:default/bench-files") })
 			if err != nil {
 				return err
 			}
@@ -169,7 +167,7 @@ func throughput(ctx context.Context, o options) error {
 	all := make([][]sample, len(o.backends))
 	for round := range 3 {
 		for i, t := range o.backends {
-			s, err := measure(t, func() (time.Duration, error) { return t.many(ctx, "template:default/bench-steps", o.tasks) })
+			s, err := measure(t, func() (took, error) { return t.many(ctx, "template:default/bench-steps", o.tasks) })
 			if err != nil {
 				return err
 			}

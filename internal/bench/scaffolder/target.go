@@ -85,77 +85,114 @@ func (t *target) create(ctx context.Context, ref string) (path string, err error
 	return tasksPath + "/" + made.ID, err
 }
 
-// task runs a task to its end, and returns when its first event was there.
-func (t *target) task(ctx context.Context, ref string) (first time.Duration, err error) {
-	begun := time.Now()
+// took is how long tasks took by the clock of the database of the backend.
+type took struct {
+	wall  time.Duration // from the creation to the last event
+	first time.Duration // to the first event
+}
+
+// task runs a task to its end.
+func (t *target) task(ctx context.Context, ref string) (took, error) {
 	path, err := t.create(ctx, ref)
 	if err != nil {
-		return 0, err
+		return took{}, err
 	}
-	return t.wait(ctx, path, begun)
+	created, begun, ended, err := t.wait(ctx, path)
+	return took{ended.Sub(created), begun.Sub(created)}, err
 }
 
-func (t *target) wait(ctx context.Context, path string, begun time.Time) (first time.Duration, err error) {
+// pause is how long a task is left alone between two looks at it: what they
+// cost is no part of what is measured.
+const pause = 100 * time.Millisecond
+
+func (t *target) wait(ctx context.Context, path string) (created, begun, ended time.Time, err error) {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
-	const pause = 10 * time.Millisecond
 	for {
-		var now struct{ Status string }
-		if first == 0 {
-			var events []struct{ ID int64 }
-			if err := t.call(ctx, http.MethodGet, path+"/events", nil, &events); err != nil {
-				return first, err
-			}
-			if len(events) > 0 {
-				first = time.Since(begun)
-			}
+		var now struct {
+			Status    string
+			CreatedAt time.Time
 		}
 		if err := t.call(ctx, http.MethodGet, path, nil, &now); err != nil {
-			return first, err
+			return created, begun, ended, err
 		}
-		switch now.Status {
-		case "completed":
-			return first, nil
-		case "failed", "cancelled":
-			var events json.RawMessage
-			err := t.call(ctx, http.MethodGet, path+"/events", nil, &events)
-			return first, errors.Join(fmt.Errorf("the task %s is %s: %s", path, now.Status, events[max(0, len(events)-1000):]), err)
+		if now.Status == "open" || now.Status == "processing" {
+			time.Sleep(pause)
+			continue
 		}
-		time.Sleep(pause)
+		first, last, err := t.events(ctx, path)
+		if err == nil && now.Status != "completed" {
+			err = fmt.Errorf("the task %s is %s", path, now.Status)
+		}
+		return now.CreatedAt, first, last, err
 	}
 }
 
-// many creates tasks, and waits for all.
-func (t *target) many(ctx context.Context, ref string, n int) (first time.Duration, err error) {
+// events returns when the first and the last event of a task was.
+func (t *target) events(ctx context.Context, path string) (first, last time.Time, err error) {
+	after := int64(-1)
+	for {
+		var page []struct {
+			ID        int64
+			Type      string
+			CreatedAt time.Time
+		}
+		if err := t.call(ctx, http.MethodGet, fmt.Sprintf("%s/events?after=%d", path, after), nil, &page); err != nil {
+			return first, last, err
+		}
+		if len(page) == 0 {
+			return first, last, fmt.Errorf("the task %s has no end", path)
+		}
+		if first.IsZero() {
+			first = page[0].CreatedAt
+		}
+		after, last = page[len(page)-1].ID, page[len(page)-1].CreatedAt
+		if page[len(page)-1].Type == "completion" {
+			return first, last, nil
+		}
+	}
+}
+
+// many creates tasks and waits for all; wall is from the first creation to the
+// last end, first the mean.
+func (t *target) many(ctx context.Context, ref string, n int) (all took, err error) {
 	const clients = 16
 	var mu sync.Mutex
 	var group sync.WaitGroup
+	var from, to time.Time
 	next := 0
 	for range clients {
 		group.Go(func() {
 			for {
 				mu.Lock()
-				stop := next == n || err != nil
+				stop := next >= n || err != nil
 				next++
 				mu.Unlock()
 				if stop {
 					return
 				}
-				begun := time.Now()
 				path, e := t.create(ctx, ref)
-				one := time.Duration(0)
+				var created, begun, ended time.Time
 				if e == nil {
-					one, e = t.wait(ctx, path, begun)
+					created, begun, ended, e = t.wait(ctx, path)
 				}
 				mu.Lock()
-				first += one / time.Duration(n)
-				err = errors.Join(err, e)
+				if err = errors.Join(err, e); e == nil {
+					all.first += begun.Sub(created) / time.Duration(n)
+					if from.IsZero() || created.Before(from) {
+						from = created
+					}
+					if ended.After(to) {
+						to = ended
+					}
+				}
 				mu.Unlock()
 			}
 		})
 	}
 	group.Wait()
-	return first, err
+	all.wall = to.Sub(from)
+	return all, err
 }
 
 // ticksPerSecond is that of all systems that Go runs on.

@@ -16,7 +16,7 @@ type Executor interface {
 // CauseOf gives the text of a reason for which runs end its identity back,
 // after it was passed to another process.
 func CauseOf(text string) error {
-	for _, known := range []error{ErrCancelled, ErrTimeout, errStopped} {
+	for _, known := range []error{ErrCancelled, ErrTimeout, ErrStopped} {
 		if text == known.Error() {
 			return known
 		}

@@ -58,8 +58,6 @@ type Run struct {
 	Initiator func(ctx context.Context) (core.Credentials, error)
 	Journal   Journal
 	State     State
-	// Box seals what of the state has secrets in it.
-	Box Box
 	// Resume skips the steps that an earlier run finished.
 	Resume bool
 	// DryRun runs only what changes nothing but the workspace.
@@ -73,12 +71,6 @@ type State interface {
 	Load(ctx context.Context, kind string) (map[string]json.RawMessage, error)
 	// Keep keeps all that it is given, or nothing.
 	Keep(ctx context.Context, all ...tasks.Kept) error
-}
-
-// Box seals texts, for a task.
-type Box interface {
-	Seal(task, text string) string
-	Open(task, sealed string) (string, error)
 }
 
 // execution is a run under way.
@@ -104,7 +96,7 @@ type execution struct {
 // leaves reports whether the run ends before its task does, which goes on in
 // another run.
 func (x *execution) leaves() bool {
-	return x.ctx.Err() != nil || x.run.Resume && errors.Is(context.Cause(x.work), errStopped)
+	return x.ctx.Err() != nil || x.run.Resume && errors.Is(context.Cause(x.work), ErrStopped)
 }
 
 // measure counts a step that ended with an error, or with none.

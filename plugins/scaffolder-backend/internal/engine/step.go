@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -102,7 +103,7 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	if err != nil {
 		return err
 	}
-	host := &host{x: x, step: step, collect: hasEach, outputs: template.NewRecord(), checkpoints: kept}
+	host := &host{x: x, step: step, collect: hasEach, outputs: template.NewRecord(), checkpoints: maps.Clone(kept)}
 	defer host.clean()
 	work, limit, done, err := x.timed(step)
 	if err != nil {

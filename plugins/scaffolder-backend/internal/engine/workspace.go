@@ -54,10 +54,6 @@ func (x *execution) keepsWorkspace() bool {
 
 // keep stores what is done, and the files as they are now.
 func (x *execution) keep(kind, key string, value json.RawMessage) error {
-	value, err := x.seal(value)
-	if err != nil {
-		return err
-	}
 	all := []tasks.Kept{{Kind: kind, Key: key, Value: value}}
 	if !x.run.Resume {
 		return x.run.State.Keep(x.ctx, all...)
