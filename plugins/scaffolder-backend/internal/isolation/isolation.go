@@ -44,8 +44,6 @@ const (
 	methodLog       = "log"
 	methodLoad      = "load"
 	methodKeep      = "keep"
-	methodSeal      = "seal"
-	methodUnseal    = "unseal"
 	methodInitiator = "initiator"
 	methodDecide    = "decide"
 	methodAtEnd     = "at-end"
@@ -323,16 +321,6 @@ func (s *supervision) serve(ctx context.Context, method string, params json.RawM
 				kept[i] = tasks.Kept{Kind: e.Kind, Key: e.Key, Value: e.Value}
 			}
 			return nil, s.run.State.Keep(ctx, kept...)
-		})
-	case methodSeal, methodUnseal: // for this task only: the id is sealed in
-		if s.run.Box == nil {
-			return nil, refused(method)
-		}
-		return with(params, func(text string) (any, error) {
-			if method == methodSeal {
-				return s.run.Box.Seal(s.run.ID, text), nil
-			}
-			return s.run.Box.Open(s.run.ID, text)
 		})
 	case methodInitiator:
 		who, err := s.run.Initiator(ctx)

@@ -47,7 +47,7 @@ func Task(runner *engine.Runner) func(ctx context.Context, with any) (any, error
 		}
 		run := &engine.Run{ID: in.ID, Spec: in.Spec, Secrets: in.Secrets, Resume: in.Resume, DryRun: in.DryRun, Journal: p, Initiator: p.initiator}
 		if in.State {
-			run.State, run.Box = p, p
+			run.State = p
 		}
 		if in.AtEnd {
 			run.AtEnd = func(*os.Root) error { return child.Call(ctx, methodAtEnd, nil, nil) }
@@ -86,21 +86,6 @@ func (p parent) Keep(ctx context.Context, all ...tasks.Kept) error {
 		entries[i] = stateEntry{k.Kind, k.Key, k.Value}
 	}
 	return p.child.Call(ctx, methodKeep, entries, nil)
-}
-
-// Seal implements [engine.Box]. The backend has the keys; if it is gone, what is
-// sealed cannot be kept, either.
-func (p parent) Seal(_, text string) (sealed string) {
-	if p.child.Call(context.Background(), methodSeal, text, &sealed) != nil {
-		return ""
-	}
-	return sealed
-}
-
-// Open implements [engine.Box].
-func (p parent) Open(_, sealed string) (text string, err error) {
-	err = p.child.Call(context.Background(), methodUnseal, sealed, &text)
-	return text, err
 }
 
 func (p parent) initiator(ctx context.Context) (core.Credentials, error) {
