@@ -52,9 +52,6 @@ func readSettings(c core.Config) (s settings, err error) {
 	if s.limits, err = readLimits(c); err != nil {
 		return s, err
 	}
-	if s.isolation, err = readIsolation(c); err != nil {
-		return s, err
-	}
 	if s.recovery, err = c.BoolOr("scaffolder.EXPERIMENTAL_recoverTasks", false); err != nil {
 		return s, err
 	}
@@ -74,6 +71,9 @@ func readSettings(c core.Config) (s settings, err error) {
 	stale := "scaffolder.taskRecovery.staleTimeout"
 	if old := "scaffolder.EXPERIMENTAL_recoverTasksTimeout"; !c.Has(stale) && c.Has(old) {
 		stale = old
+	}
+	if s.isolation, err = readIsolation(c); err != nil {
+		return s, err
 	}
 	if s.userTokens, err = c.BoolOr("scaffolder.requireScmUserCredentials", false); err != nil {
 		return s, err

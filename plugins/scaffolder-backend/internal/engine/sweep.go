@@ -47,7 +47,7 @@ func (e *Engine) Sweep(ctx context.Context, age time.Duration) error {
 		return fmt.Errorf("look for folders of tasks: %w", err)
 	}
 	for _, entry := range entries {
-		id, _, _ := strings.Cut(entry.Name(), temporaryMark)
+		id, _, _ := strings.Cut(strings.TrimPrefix(entry.Name(), "task-process-"), temporaryMark)
 		if _, err := uuid.Parse(id); err != nil || len(id) != 36 || !entry.IsDir() {
 			continue
 		}

@@ -126,7 +126,12 @@ func (r *Runner) Execute(ctx, work context.Context, run *engine.Run) (output *te
 	if s.dir, err = r.folder(run); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	defer func() {
+		// The folder of a task that goes on elsewhere may be that of its next run.
+		if ctx.Err() == nil && !(run.Resume && errors.Is(context.Cause(work), engine.ErrStopped)) {
+			err = errors.Join(err, os.RemoveAll(s.dir))
+		}
+	}()
 	// Opened now: the process may put something else in its place.
 	if s.root, err = os.OpenRoot(s.dir); err != nil {
 		return nil, err
