@@ -111,6 +111,7 @@ type how struct {
 	code   int
 	signal string
 	cpu    bool
+	memory bool
 }
 
 func (p *process) how() (h how) {
@@ -120,6 +121,9 @@ func (p *process) how() (h how) {
 		return how{code: state.ExitCode()}
 	}
 	h.code = status.ExitStatus()
+	if used, ok := state.SysUsage().(*syscall.Rusage); ok && h.code == 2 { // the code of a crash in the runtime of Go
+		h.memory = p.Limits.Memory > 0 && used.Maxrss*1024 >= p.Limits.Memory*3/4
+	}
 	if status.Signaled() {
 		h.signal = status.Signal().String()
 		h.cpu = status.Signal() == syscall.SIGXCPU ||

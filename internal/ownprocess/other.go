@@ -26,6 +26,7 @@ type how struct {
 	code   int
 	signal string
 	cpu    bool
+	memory bool
 }
 
 func (p *process) start() error        { return Supported() }

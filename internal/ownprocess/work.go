@@ -263,7 +263,7 @@ func (p *process) reason() string {
 	switch how := p.how(); {
 	case how.cpu:
 		return fmt.Sprintf("its process was ended: it used more than %s of CPU time", p.Limits.CPUTime)
-	case strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory"):
+	case how.memory || strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory"):
 		if p.Limits.Memory > 0 {
 			return fmt.Sprintf("its process ran out of memory; it may have %s", Size(p.Limits.Memory))
 		}
@@ -284,7 +284,7 @@ func crash(text string) string {
 	last := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "SIG") {
 			return ": " + line
 		}
 		if line != "" {

@@ -179,6 +179,6 @@ func (s *isolationSettings) runner(local *engine.Runner, config core.Config, aut
 	}
 	return &isolation.Runner{
 		Settings: s.Settings, WorkDir: local.WorkDir, Config: config, Auth: auth, Discovery: discovery, Authorize: local.Authorize,
-		Workspaces: local.Workspaces, Secrets: local.Secrets, Logger: log,
+		Workspaces: local.Workspaces, StepTimeout: local.StepTimeout, Secrets: local.Secrets, Logger: log,
 	}, nil
 }

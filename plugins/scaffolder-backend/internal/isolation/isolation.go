@@ -23,6 +23,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
@@ -62,6 +63,8 @@ type input struct {
 	AtEnd      bool                      `json:"atEnd"`
 	Authorize  bool                      `json:"authorize"`
 	Workspaces bool                      `json:"workspaces"`
+	// StepTimeout is in nanoseconds.
+	StepTimeout time.Duration `json:"stepTimeout"`
 }
 
 // principal is who created the task. The token is only good for what the task
@@ -108,6 +111,8 @@ type Runner struct {
 	Authorize func(ctx context.Context, who core.Credentials) (engine.Decide, error)
 	// Workspaces may be nil.
 	Workspaces scaffoldernode.WorkspaceProvider
+	// StepTimeout is how long a step may run; 0 is as long as its task.
+	StepTimeout time.Duration
 	// Secrets are those of all tasks.
 	Secrets map[string]string
 	Logger  *slog.Logger
@@ -141,6 +146,7 @@ func (r *Runner) Execute(ctx, work context.Context, run *engine.Run) (output *te
 		Input: input{
 			ID: run.ID, Spec: run.Spec, Secrets: run.Secrets, Resume: run.Resume, DryRun: run.DryRun, State: run.State != nil,
 			AtEnd: run.AtEnd != nil, Authorize: r.Authorize != nil, Workspaces: r.Workspaces != nil,
+			StepTimeout: r.StepTimeout,
 		},
 		Confine: r.Confine, Readable: append(readable, r.Readable...), Environment: r.Environment, Limits: r.Limits, User: r.User,
 		Serve: s.serve,

@@ -41,6 +41,7 @@ func Task(runner *engine.Runner) func(ctx context.Context, with any) (any, error
 		if in.Authorize {
 			own.Authorize = p.authorize
 		}
+		own.StepTimeout = in.StepTimeout
 		if in.Workspaces {
 			own.Workspaces = workspaces{p, runner.WorkDir}
 		}
@@ -53,7 +54,7 @@ func Task(runner *engine.Runner) func(ctx context.Context, with any) (any, error
 		}
 		work, end := context.WithCancelCause(ctx)
 		defer end(nil)
-		defer context.AfterFunc(child.Context(), func() { end(cause(context.Cause(child.Context()))) })()
+		defer context.AfterFunc(child.Context(), func() { end(engine.CauseOf(context.Cause(child.Context()).Error())) })()
 		output, err := own.Execute(ctx, work, run)
 		if err != nil {
 			return nil, err
@@ -61,16 +62,6 @@ func Task(runner *engine.Runner) func(ctx context.Context, with any) (any, error
 		text, err := output.MarshalJSON()
 		return json.RawMessage(text), err
 	}
-}
-
-// cause gives the reason of a cancellation back its identity.
-func cause(err error) error {
-	for _, known := range []error{engine.ErrCancelled, engine.ErrTimeout, engine.ErrStopped} {
-		if err != nil && err.Error() == known.Error() {
-			return known
-		}
-	}
-	return err
 }
 
 // parent is the backend, as the process sees it. It implements the journal and
