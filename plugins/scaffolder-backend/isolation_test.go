@@ -184,7 +184,7 @@ func isolate(t *testing.T, spec string, settings map[string]any, more ...backend
 	return open(t, backendtest.SQLite(t), spec, more...)
 }
 
-func step(action string) string {
+func oneStep(action string) string {
 	return `"steps":[{"id":"a","name":"A","action":"` + action + `"}],"output":{"all":"${{ steps.a.output }}"}`
 }
 
@@ -293,7 +293,7 @@ func TestProcessesOfTasksHaveLimits(t *testing.T) {
 			if tt.root {
 				more = append(more, passable(t))
 			}
-			s := isolate(t, step("attack:"+name), tt.settings, more...)
+			s := isolate(t, oneStep("attack:"+name), tt.settings, more...)
 			c := s.Client(t)
 			got := transcript(follow(t, c, create(c, map[string]any{}, nil)))
 			if !strings.Contains(got, "Run completed with status: failed") || !strings.Contains(got, tt.message) || !strings.Contains(got, " (failed)\n") {
@@ -325,7 +325,7 @@ func passable(t *testing.T) backend.Feature {
 // What a task leaves running ends with it.
 func TestChildrenOfTasksEnd(t *testing.T) {
 	t.Parallel()
-	s := isolate(t, step("attack:leave-children"), nil)
+	s := isolate(t, oneStep("attack:leave-children"), nil)
 	c := s.Client(t)
 	events := follow(t, c, create(c, map[string]any{}, nil))
 	var got struct{ All struct{ PID int } }
@@ -349,7 +349,7 @@ func alive(pid int) bool {
 
 func TestCancellingEndsTheProcess(t *testing.T) {
 	t.Parallel()
-	s := isolate(t, step("attack:wait"), nil)
+	s := isolate(t, oneStep("attack:wait"), nil)
 	c := s.Client(t)
 	path := create(c, map[string]any{}, nil)
 	for !strings.Contains(c.Get(path+"/events").Expect(http.StatusOK).Text(), "attacking by wait") {
@@ -365,7 +365,7 @@ func TestCancellingEndsTheProcess(t *testing.T) {
 // A checkpoint outlives the process: the retried step does not do it again.
 func TestCheckpointsOutliveTheProcess(t *testing.T) {
 	t.Parallel()
-	s := isolate(t, step("attack:checkpoint"), nil, backendtest.Config(map[string]any{"scaffolder": map[string]any{"taskRecovery": map[string]any{"enabled": true}}}))
+	s := isolate(t, oneStep("attack:checkpoint"), nil, backendtest.Config(map[string]any{"scaffolder": map[string]any{"taskRecovery": map[string]any{"enabled": true}}}))
 	c := s.Client(t)
 	path := create(c, map[string]any{}, nil)
 	if got := transcript(follow(t, c, path)); !strings.Contains(got, "its process exited with code 4") {
@@ -418,7 +418,7 @@ func TestProcessesCallPlugins(t *testing.T) {
 
 func TestDryRunsHaveProcesses(t *testing.T) {
 	t.Parallel()
-	s := isolate(t, step("attack:nothing"), nil)
+	s := isolate(t, oneStep("attack:nothing"), nil)
 	c := s.Client(t)
 	in := map[string]any{
 		"template": json.RawMessage(tmpl(`"steps":[{"id":"f","action":"fetch:template","input":{"url":"./skeleton","values":{"n":"${{ parameters.n }}"}}},{"id":"a","action":"attack:nothing"}]`)),
@@ -433,7 +433,7 @@ func TestDryRunsHaveProcesses(t *testing.T) {
 	if len(got.DirectoryContents) != 1 || got.DirectoryContents[0].Path != "hello" || got.DirectoryContents[0].Base64Content != "QWRh" || len(got.Log) < 5 {
 		t.Errorf("got %+v", got)
 	}
-	in["template"] = json.RawMessage(tmpl(step("attack:exit")))
+	in["template"] = json.RawMessage(tmpl(oneStep("attack:exit")))
 	c.Post("/api/scaffolder/v2/dry-run", in).Expect(http.StatusInternalServerError)
 }
 
