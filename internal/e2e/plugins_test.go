@@ -14,29 +14,21 @@ import (
 	"github.com/flytower/flytower/core"
 	catalogbackend "github.com/flytower/flytower/plugins/catalog-backend"
 	catalognode "github.com/flytower/flytower/plugins/catalog-node"
-	scaffolderbackend "github.com/flytower/flytower/plugins/scaffolder-backend"
-	scaffoldermoduleworkspacedatabase "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-database"
-	scaffoldermoduleworkspacedirectory "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-directory"
-	scaffoldermoduleworkspaces3 "github.com/flytower/flytower/plugins/scaffolder-backend-module-workspace-s3"
 )
 
 // testPlugins are what tests add to the standard backend, by name.
 var testPlugins = map[string]backend.Feature{
-	"caller":     caller,
-	"ticker":     ticker,
-	"faulty":     faulty,
-	"stillborn":  stillborn,
-	"slow":       slow,
-	"migrator":   migrator,
-	"guarded":    guarded,
-	"feed":       feed,
-	"scaffolder": scaffolderbackend.Plugin,
-	"counting":   counting,
-	"meeting":    meeting,
-	"database":   scaffoldermoduleworkspacedatabase.Module,
-	"directory":  scaffoldermoduleworkspacedirectory.Module,
-	"s3":         scaffoldermoduleworkspaces3.Module,
-	"duplicate":  catalogbackend.Plugin,
+	"caller":    caller,
+	"ticker":    ticker,
+	"faulty":    faulty,
+	"stillborn": stillborn,
+	"slow":      slow,
+	"migrator":  migrator,
+	"guarded":   guarded,
+	"feed":      feed,
+	"counting":  counting,
+	"meeting":   meeting,
+	"duplicate": catalogbackend.Plugin,
 }
 
 // public opens all routes of a plugin.

@@ -64,7 +64,7 @@ func TestTasksSurviveKills(t *testing.T) {
 // countingSetup starts replicas with the templates that count.
 func countingSetup(db *testdb.Database, count *counter, recovery string) workshopSetup {
 	return workshopSetup{count, setup{
-		added: "scaffolder,counting", env: []string{counterURL + "=" + count.URL}, args: []string{"--plugins", "catalog,scaffolder"},
+		added: "counting", env: []string{counterURL + "=" + count.URL}, args: []string{"--plugins", "catalog,scaffolder"},
 		files: map[string]string{"templates.yaml": countingTemplates(*scaffolderSteps)},
 		config: settings(postgres(db.DSN) + fmt.Sprintf(`
 catalog:

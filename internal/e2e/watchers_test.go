@@ -36,7 +36,7 @@ func TestWatchers(t *testing.T) {
 	count := newCounter(t, 0)
 	db := testdb.NewPostgres(t)
 	s := setup{
-		added: "scaffolder,counting", env: []string{counterURL + "=" + count.URL}, args: []string{"--plugins", "catalog,scaffolder"},
+		added: "counting", env: []string{counterURL + "=" + count.URL}, args: []string{"--plugins", "catalog,scaffolder"},
 		files: map[string]string{"templates.yaml": fmt.Sprintf(`
 apiVersion: scaffolder.backstage.io/v1beta3
 kind: Template

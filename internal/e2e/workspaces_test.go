@@ -111,7 +111,7 @@ func TestAnotherReplicaGoesOnWithTheFiles(t *testing.T) {
 			replicas := map[int]*process{}
 			for range 2 {
 				p := launch(t, setup{
-					added: "scaffolder,meeting," + provider, env: []string{meetingURL + "=" + host.URL}, args: []string{"--plugins", "catalog,scaffolder"},
+					added: "meeting", env: []string{meetingURL + "=" + host.URL}, args: []string{"--plugins", "catalog,scaffolder"},
 					files: map[string]string{"template.yaml": movingTemplate},
 					config: settings(postgres(db.DSN) + fmt.Sprintf(`
   workingDirectory: %q

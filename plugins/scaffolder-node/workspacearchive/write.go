@@ -15,6 +15,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"sync"
 )
 
 // bufferSize is what is read and written at once, in bytes.
@@ -153,32 +154,29 @@ func (w *writer) file(root *os.Root, entry fs.DirEntry, name string) (err error)
 // Archive is the archive of a folder as it is read.
 type Archive struct {
 	*io.PipeReader
-	sum  hash.Hash
-	done chan struct{}
+	sum     hash.Hash
+	writing sync.WaitGroup
 }
 
 // Open returns the archive of a folder for reading. A read fails where the
 // folder cannot be read or is too large. Close it, also after an error.
 func Open(ctx context.Context, root *os.Root, limits Limits) *Archive {
 	r, w := io.Pipe()
-	a := &Archive{PipeReader: r, sum: sha256.New(), done: make(chan struct{})}
-	go func() {
-		defer close(a.done)
-		w.CloseWithError(Write(ctx, io.MultiWriter(a.sum, w), root, limits))
-	}()
+	a := &Archive{PipeReader: r, sum: sha256.New()}
+	a.writing.Go(func() { w.CloseWithError(Write(ctx, io.MultiWriter(a.sum, w), root, limits)) })
 	return a
 }
 
 // Close ends reading and waits until nothing reads the folder any more.
 func (a *Archive) Close() error {
 	err := a.PipeReader.Close()
-	<-a.done
+	a.writing.Wait()
 	return err
 }
 
 // Digest is that of the archive, as [Digest] gives it, after it was read to its
 // end and closed.
 func (a *Archive) Digest() string {
-	<-a.done
+	a.writing.Wait()
 	return hex.EncodeToString(a.sum.Sum(nil))
 }
