@@ -36,7 +36,7 @@ import (
 // starts with its modules, does it, and stops. Nothing listens, no database is
 // opened, and no other plugin starts; see [core.ErrandService].
 //
-//	result, err := flytower.Errand{Plugin: "scaffolder", Name: core.TemplateDryRunErrand, With: request}.Do(ctx, config, features...)
+//	result, err := flytower.Errand{Plugin: "scaffolder", Name: templatedryrun.Errand, With: request}.Do(ctx, config, features...)
 type Errand struct {
 	// Plugin does it, Name says what, and With is what the plugin is given.
 	Plugin, Name string

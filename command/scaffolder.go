@@ -17,8 +17,8 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/flytower/flytower"
-	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/defaults/rootconfig"
+	"github.com/flytower/flytower/internal/templatedryrun"
 )
 
 type scaffolderCommand struct {
@@ -45,7 +45,7 @@ const (
 
 // dryRunReport is what --json prints.
 type dryRunReport struct {
-	core.TemplateDryRunResult
+	templatedryrun.Result
 	Files []madeFile `json:"files,omitempty"`
 	Diff  string     `json:"diff,omitempty"`
 }
@@ -75,7 +75,7 @@ func (c *dryRunCommand) Run(ctx context.Context, a *App) error {
 		return err
 	}
 	var report dryRunReport
-	request := core.TemplateDryRun{
+	request := templatedryrun.Request{
 		Template: a.path(c.Template), Secrets: secrets, User: c.User,
 		Workspace: func(workspace *os.Root) error { return c.collect(a, workspace, &report) },
 	}
@@ -83,14 +83,14 @@ func (c *dryRunCommand) Run(ctx context.Context, a *App) error {
 		request.Parameters = a.path(c.Parameters)
 	}
 	if !c.JSON {
-		request.Log = func(line core.TemplateDryRunLine) { c.line(a, line) }
+		request.Log = func(line templatedryrun.Line) { c.line(a, line) }
 	}
-	result, err := flytower.Errand{Plugin: "scaffolder", Name: core.TemplateDryRunErrand, With: request}.Do(ctx, config, a.Features...)
+	result, err := flytower.Errand{Plugin: "scaffolder", Name: templatedryrun.Errand, With: request}.Do(ctx, config, a.Features...)
 	if err != nil {
 		return err
 	}
 	var ok bool
-	if report.TemplateDryRunResult, ok = result.(core.TemplateDryRunResult); !ok {
+	if report.Result, ok = result.(templatedryrun.Result); !ok {
 		return fmt.Errorf("the scaffolder answered with %T", result)
 	}
 	c.relative(a, report.Problems)
@@ -107,7 +107,7 @@ func (c *dryRunCommand) Run(ctx context.Context, a *App) error {
 }
 
 // relative gives files of problems the names that the user gave.
-func (c *dryRunCommand) relative(a *App, problems []core.TemplateProblem) {
+func (c *dryRunCommand) relative(a *App, problems []templatedryrun.Problem) {
 	for i := range problems {
 		if rel, err := filepath.Rel(a.Dir, problems[i].File); a.Dir != "" && err == nil && filepath.IsLocal(rel) && filepath.IsAbs(problems[i].File) {
 			problems[i].File = rel
@@ -335,7 +335,7 @@ func writeOut(dir string, workspace *os.Root, files []madeFile) error {
 }
 
 // line prints a line of the log.
-func (c *dryRunCommand) line(a *App, l core.TemplateDryRunLine) {
+func (c *dryRunCommand) line(a *App, l templatedryrun.Line) {
 	text := strings.ReplaceAll(strings.TrimRight(l.Message, "\n"), "\n", "\n    ")
 	if l.Step != "" {
 		text = "[" + l.Step + "] " + text
@@ -380,7 +380,7 @@ func (c *dryRunCommand) write(a *App, r dryRunReport) error {
 	return err
 }
 
-func problemText(p core.TemplateProblem) string {
+func problemText(p templatedryrun.Problem) string {
 	text := p.File
 	if p.Line > 0 {
 		text = fmt.Sprintf("%s:%d", text, p.Line)

@@ -14,6 +14,7 @@ import (
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/spelling"
+	"github.com/flytower/flytower/internal/templatedryrun"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/formschema"
@@ -30,11 +31,11 @@ type Local struct {
 	Actions *registry.Registry
 }
 
-// DryRun does the errand [core.TemplateDryRunErrand].
+// DryRun does the errand [templatedryrun.Errand].
 func (l Local) DryRun(ctx context.Context, with any) (any, error) {
-	in, ok := with.(core.TemplateDryRun)
+	in, ok := with.(templatedryrun.Request)
 	if !ok {
-		return nil, fmt.Errorf("a dry run is asked for with a core.TemplateDryRun, not with %T", with)
+		return nil, fmt.Errorf("a dry run is asked for with a templatedryrun.Request, not with %T", with)
 	}
 	r := rehearsal{Local: l, in: in}
 	return r.run(ctx)
@@ -43,13 +44,13 @@ func (l Local) DryRun(ctx context.Context, with any) (any, error) {
 // rehearsal is one dry run of a file.
 type rehearsal struct {
 	Local
-	in                   core.TemplateDryRun
+	in                   templatedryrun.Request
 	template, parameters *templatefile.File
 	source               *source
-	result               core.TemplateDryRunResult
+	result               templatedryrun.Result
 }
 
-func (r *rehearsal) run(ctx context.Context) (core.TemplateDryRunResult, error) {
+func (r *rehearsal) run(ctx context.Context) (templatedryrun.Result, error) {
 	if err := r.read(); err != nil || len(r.result.Problems) > 0 {
 		return r.result, err
 	}
@@ -87,7 +88,7 @@ func (r *rehearsal) run(ctx context.Context) (core.TemplateDryRunResult, error) 
 
 // Write implements [engine.Journal].
 func (r *rehearsal) Write(_ context.Context, body scaffoldercommon.EventBody) error {
-	line := core.TemplateDryRunLine{Step: body.StepID, Status: string(body.Status), Message: withoutColours(body.Message)}
+	line := templatedryrun.Line{Step: body.StepID, Status: string(body.Status), Message: withoutColours(body.Message)}
 	r.result.Log = append(r.result.Log, line)
 	if r.in.Log != nil {
 		r.in.Log(line)
@@ -146,12 +147,12 @@ func (r *rehearsal) wrong(err error) error {
 	if !errors.As(err, &at) {
 		return err
 	}
-	r.result.Problems = append(r.result.Problems, core.TemplateProblem{File: at.File, Line: at.Line, Problem: at.Problem})
+	r.result.Problems = append(r.result.Problems, templatedryrun.Problem{File: at.File, Line: at.Line, Problem: at.Problem})
 	return nil
 }
 
 func (r *rehearsal) problem(f *templatefile.File, path []any, format string, args ...any) {
-	r.result.Problems = append(r.result.Problems, core.TemplateProblem{
+	r.result.Problems = append(r.result.Problems, templatedryrun.Problem{
 		File: f.Name, Line: f.Line(path...), Key: keyOf(path), Problem: fmt.Sprintf(format, args...),
 	})
 }

@@ -200,8 +200,8 @@ func (s *source) checkSecrets(secrets template.Value) error {
 	for i := range problems {
 		p := &problems[i]
 		p.Property = "secrets" + strings.TrimPrefix(p.Property, "instance")
-		if name, ok := p.Argument.(string); ok && p.Name == "required" {
-			p.Message = "secrets." + name + " is required"
+		if name, ok := p.Argument.(template.String); ok && p.Name == "required" {
+			p.Message = "secrets." + string(name) + " is required"
 		} else {
 			p.Message = p.Property + " " + p.Message
 		}
