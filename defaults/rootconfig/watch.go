@@ -40,8 +40,7 @@ func (r *Root) Watch(ctx context.Context) error {
 	poll := time.NewTicker(r.loader.poll)
 	defer poll.Stop()
 
-	follow(notify, r.loader.files)
-	r.check(ctx) // what changed since it was loaded
+	r.catchUp(ctx, notify) // what changed since it was loaded
 	var wait <-chan time.Time
 	var since time.Time
 	for {
@@ -59,13 +58,11 @@ func (r *Root) Watch(ctx context.Context) error {
 				continue
 			}
 		case <-poll.C:
-			follow(notify, r.loader.files)
-			r.check(ctx)
+			r.catchUp(ctx, notify)
 			continue
 		case <-wait:
 			wait, since = nil, time.Time{}
-			r.check(ctx)
-			follow(notify, r.loader.files)
+			r.catchUp(ctx, notify)
 			continue
 		}
 		if since.IsZero() {
@@ -75,14 +72,31 @@ func (r *Root) Watch(ctx context.Context) error {
 	}
 }
 
-// check reloads if a file differs from what was loaded.
-func (r *Root) check(ctx context.Context) {
+// maxRounds bounds how often the files are looked at in a row: those that
+// change all the time are looked at with the next event.
+const maxRounds = 4
+
+// catchUp reloads what changed. What that includes for the first time is
+// watched then, and looked at again: it may have changed before it was.
+func (r *Root) catchUp(ctx context.Context, notify *fsnotify.Watcher) {
+	follow(notify, r.loader.files)
+	for range maxRounds {
+		if !r.check(ctx) {
+			return
+		}
+		follow(notify, r.loader.files)
+	}
+}
+
+// check reloads if a file differs from what was loaded, and reports whether.
+func (r *Root) check(ctx context.Context) bool {
 	for name, before := range r.loader.files.names() {
 		if !before.equal(r.loader.files.stat(name)) {
 			_ = r.Reload(ctx) // it has logged what is broken
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // follow watches the directories of all files, and of the files that
