@@ -151,11 +151,16 @@ func (a *answers) add(path []string, name string) bool {
 	return false
 }
 
+// at returns the object at a path. Problems of a dependency have the path of
+// the property that others depend on, and are about the object that has it.
 func (a *answers) at(path []string) map[string]any {
 	into := a.values
-	for _, part := range path {
+	for i, part := range path {
 		next, ok := into[part].(map[string]any)
 		if !ok {
+			if _, there := into[part]; there && i == len(path)-1 {
+				return into
+			}
 			return nil
 		}
 		into = next
