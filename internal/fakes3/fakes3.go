@@ -68,11 +68,10 @@ type object struct {
 }
 
 type upload struct {
-	key     string
-	begun   time.Time
-	header  http.Header
-	parts   map[int][]byte
-	removed bool
+	key    string
+	begun  time.Time
+	header http.Header
+	parts  map[int][]byte
 }
 
 // Error is an error as the store gives it.

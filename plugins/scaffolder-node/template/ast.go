@@ -87,10 +87,9 @@ type (
 	}
 	test struct {
 		at
-		name      string
-		input     expr
-		args      arguments
-		testPlace int
+		name  string
+		input expr
+		args  arguments
 	}
 	filter struct {
 		at

@@ -236,14 +236,14 @@ func (ev *evaluator) fromHost(what, name string, v Value, err error) Value {
 	if v == nil {
 		return Undefined{}
 	}
-	if !ev.text(size(v, 0)) {
+	if !ev.text(size(v)) {
 		return Undefined{}
 	}
 	return v
 }
 
 // size estimates the memory of a value, without going deep.
-func size(v Value, depth int) int {
+func size(v Value) int {
 	switch v := v.(type) {
 	case String:
 		return len(v)

@@ -97,7 +97,7 @@ func (x *execution) step(step scaffoldercommon.TaskStep) error {
 	if err != nil {
 		return err
 	}
-	if err := x.check(step, action, iterations, hasEach); err != nil {
+	if err := x.check(action, iterations, hasEach); err != nil {
 		return err
 	}
 	kept, err := x.load(checkpointState)
@@ -279,7 +279,7 @@ func (x *execution) each(step scaffoldercommon.TaskStep, full *template.Record, 
 
 // check compares all inputs with the schema of the action, and asks whether
 // the action may run with them.
-func (x *execution) check(step scaffoldercommon.TaskStep, action *registry.Entry, iterations []iteration, hasEach bool) error {
+func (x *execution) check(action *registry.Entry, iterations []iteration, hasEach bool) error {
 	for _, it := range iterations {
 		if !it.runs {
 			continue
