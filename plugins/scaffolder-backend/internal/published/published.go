@@ -19,6 +19,7 @@ import (
 
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
+	"github.com/flytower/flytower/internal/jsonvalue"
 	"github.com/flytower/flytower/internal/yaml12"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/permissions"
 	scaffoldernode "github.com/flytower/flytower/plugins/scaffolder-node"
@@ -244,7 +245,7 @@ func (s Scaffolder) dryRun(ctx context.Context, in rehearsal, as core.Credential
 	return v, nil
 }
 
-// parse reads the YAML of one template as JSON.
+// parse reads the YAML of one template as JSON, with its keys in their order.
 func parse(text string) (json.RawMessage, error) {
 	documents := slices.Collect(yaml12.Documents([]byte(text), yaml12.Options{}))
 	for _, doc := range documents {
@@ -258,7 +259,7 @@ func parse(text string) (json.RawMessage, error) {
 	if _, ok := documents[0].Value.(map[string]any); !ok {
 		return nil, errors.New("a template is an object with apiVersion, kind, metadata and spec")
 	}
-	return json.Marshal(documents[0].Value)
+	return jsonvalue.AppendLike(nil, documents[0].Value, documents[0].Order), nil
 }
 
 type logsOf struct {
