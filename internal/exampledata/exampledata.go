@@ -38,7 +38,7 @@ func (provider) Connect(ctx context.Context, c catalognode.ProviderConnection) e
 			return
 		}
 		for _, e := range entities {
-			if !yield(catalognode.DeferredEntity{Entity: e, LocationKey: "example-data"}, nil) {
+			if !yield(e, nil) {
 				return
 			}
 		}
@@ -47,12 +47,12 @@ func (provider) Connect(ctx context.Context, c catalognode.ProviderConnection) e
 }
 
 // Entities returns the example entities, with the file that each is from.
-func Entities() ([]catalogcommon.Entity, error) {
+func Entities() ([]catalognode.DeferredEntity, error) {
 	names, err := fs.Glob(files, "catalog/*.yaml")
 	if err != nil {
 		return nil, err
 	}
-	var out []catalogcommon.Entity
+	var out []catalognode.DeferredEntity
 	for _, name := range names {
 		text, err := files.ReadFile(name)
 		if err != nil {
@@ -69,7 +69,7 @@ func Entities() ([]catalogcommon.Entity, error) {
 			at := catalogcommon.LocationRef{Type: "embedded", Target: name}.String()
 			e.SetAnnotation(catalogcommon.AnnotationLocation, at)
 			e.SetAnnotation(catalogcommon.AnnotationOriginLocation, at)
-			out = append(out, e)
+			out = append(out, catalognode.DeferredEntity{Entity: e, LocationKey: "example-data", Order: doc.KeyOrder()})
 		}
 	}
 	return out, nil

@@ -19,11 +19,12 @@ func TestEntities(t *testing.T) {
 	}
 	there := map[string]bool{}
 	for _, e := range entities {
-		there[e.Ref().String()] = true
+		there[e.Entity.Ref().String()] = true
 	}
 	set := kinds.NewSet(append(kinds.Core(), kinds.Template())...)
 	policy := catalogcommon.DefaultPolicy(catalogcommon.Validators{})
-	for _, e := range entities {
+	for _, handed := range entities {
+		e := handed.Entity
 		ref := e.Ref().String()
 		if err := policy(e); err != nil {
 			t.Errorf("%s: %v", ref, err)
