@@ -32,6 +32,10 @@ func TestErrorsAreLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// What else runs may log too, until it has ended.
+	if err := srv.Stop(); err != nil {
+		t.Fatal(err)
+	}
 	type line struct{ Level, Msg, Entity, Location string }
 	var have []line
 	for d := json.NewDecoder(&text); d.More(); {
