@@ -2,7 +2,6 @@ package jsonvalue
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"strconv"
 )
@@ -14,41 +13,43 @@ import (
 // a nil map or slice becomes nil, and every other Go value takes the form that
 // encoding/json gives it. The error names the path of a value that has no JSON
 // form; it wraps ErrTooDeep for values that nest deeper than MaxDepth.
-func Normalize(v any) (any, error) { return normalize(v, path{}, 0) }
-
-// path is a linked list from leaf to root: it costs nothing unless it is printed.
-type path struct {
-	up    *path
-	key   string
-	index int
-	array bool
+func Normalize(v any) (any, error) {
+	normal, err := normalize(v, 0)
+	if err != nil {
+		return nil, err // not a nil in an interface
+	}
+	return normal, nil
 }
 
-func (p *path) String() string {
-	if p == nil || p.up == nil {
-		return ""
-	}
-	if p.array {
-		return p.up.String() + "[" + strconv.Itoa(p.index) + "]"
-	}
-	prefix := p.up.String()
-	if prefix == "" {
-		return p.key
-	}
-	return prefix + "." + p.key
+// formError says that the value at a path has no JSON form. The path grows on
+// the way out, so that it costs nothing where all is well.
+type formError struct {
+	at  string
+	err error
 }
 
-func (p *path) fail(err error) error {
-	at := p.String()
+func (e *formError) Error() string {
+	at := e.at
 	if at == "" {
 		at = "the root"
 	}
-	return fmt.Errorf("value at %s has no JSON form: %w", at, err)
+	return "value at " + at + " has no JSON form: " + e.err.Error()
 }
 
-func normalize(v any, at path, depth int) (any, error) {
+func (e *formError) Unwrap() error { return e.err }
+
+// within puts what leads to the value before the path.
+func (e *formError) within(step string) *formError {
+	if e.at != "" && e.at[0] != '[' {
+		step += "."
+	}
+	e.at = step + e.at
+	return e
+}
+
+func normalize(v any, depth int) (any, *formError) {
 	if depth > MaxDepth {
-		return nil, at.fail(ErrTooDeep)
+		return nil, &formError{err: ErrTooDeep}
 	}
 	switch v := v.(type) {
 	case nil, string, bool:
@@ -64,9 +65,9 @@ func normalize(v any, at path, depth int) (any, error) {
 		}
 		out := make(map[string]any, len(v))
 		for k, item := range v {
-			normal, err := normalize(item, path{up: &at, key: k}, depth+1)
+			normal, err := normalize(item, depth+1)
 			if err != nil {
-				return nil, err
+				return nil, err.within(k)
 			}
 			out[k] = normal
 		}
@@ -77,9 +78,9 @@ func normalize(v any, at path, depth int) (any, error) {
 		}
 		out := make([]any, len(v))
 		for i, item := range v {
-			normal, err := normalize(item, path{up: &at, index: i, array: true}, depth+1)
+			normal, err := normalize(item, depth+1)
 			if err != nil {
-				return nil, err
+				return nil, err.within("[" + strconv.Itoa(i) + "]")
 			}
 			out[i] = normal
 		}
@@ -108,9 +109,9 @@ func normalize(v any, at path, depth int) (any, error) {
 		}
 		out := make([]any, len(v))
 		for i, item := range v {
-			normal, err := normalize(item, path{up: &at, index: i, array: true}, depth+1)
+			normal, err := normalize(item, depth+1)
 			if err != nil {
-				return nil, err
+				return nil, err.within("[" + strconv.Itoa(i) + "]")
 			}
 			out[i] = normal
 		}
@@ -124,17 +125,17 @@ func normalize(v any, at path, depth int) (any, error) {
 	case uint64:
 		return float64(v), nil
 	case float32:
-		return normalize(float64(v), at, depth)
+		return normalize(float64(v), depth)
 	case json.Number:
 		f, err := v.Float64()
 		if err != nil && !math.IsInf(f, 0) {
-			return nil, at.fail(err)
+			return nil, &formError{err: err}
 		}
-		return normalize(f, at, depth)
+		return normalize(f, depth)
 	default:
 		out, err := marshalled(v)
 		if err != nil {
-			return nil, at.fail(err)
+			return nil, &formError{err: err}
 		}
 		return out, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Ref names an entity. The zero value names nothing.
@@ -69,7 +70,17 @@ func (r Ref) String() string {
 	if namespace == "" {
 		namespace = DefaultNamespace
 	}
-	return strings.ToLower(r.Kind + ":" + namespace + "/" + r.Name)
+	var room [96]byte // most refs fit: the text is their only allocation
+	text := append(append(append(append(append(room[:0], r.Kind...), ':'), namespace...), '/'), r.Name...)
+	for i, c := range text {
+		switch {
+		case c >= utf8.RuneSelf:
+			return strings.ToLower(string(text))
+		case 'A' <= c && c <= 'Z':
+			text[i] = c + ('a' - 'A')
+		}
+	}
+	return string(text)
 }
 
 // IsZero reports whether r names nothing.

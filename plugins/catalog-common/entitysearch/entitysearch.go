@@ -56,7 +56,13 @@ func Fold(s string) string { return strings.ToLower(s) }
 // spec.Foo, once each. Their rows are merged; a caller may want to tell the
 // entity's owner.
 func Rows(e catalogcommon.Entity) (rows []Row, conflicts []string) {
-	f := newFlattener(48)
+	return AppendRows(make([]Row, 0, 48), e)
+}
+
+// AppendRows is [Rows], and appends the rows to others, which do not count as
+// duplicates of them.
+func AppendRows(to []Row, e catalogcommon.Entity) (rows []Row, conflicts []string) {
+	f := newFlattener(to)
 	defer f.release()
 	f.object(e)
 
@@ -77,7 +83,7 @@ func Rows(e catalogcommon.Entity) (rows []Row, conflicts []string) {
 // RelationRows returns the rows that the relations of an entity have among
 // [Rows], and the conflicts among them.
 func RelationRows(relations []catalogcommon.EntityRelation) (rows []Row, conflicts []string) {
-	f := newFlattener(len(relations))
+	f := newFlattener(make([]Row, 0, len(relations)))
 	defer f.release()
 	for _, r := range relations {
 		f.emitAt(RelationPrefix+r.Type, r.TargetRef)
@@ -99,23 +105,30 @@ type flattener struct {
 	known     map[identity]struct{}
 	raw       map[string]string // lower-case key to the first original one
 	conflicts []string
+	// names has the paths that were met, also in entities before, so that those
+	// that all entities have are made once.
+	names map[string]name
 	// what is being emitted is an item of an array, or derived from one
 	item, derived bool
 }
 
+// name is a path as it is kept, and its lower-case form.
+type name struct{ raw, key string }
+
 // flatteners are those that rest: their maps take longer to make than to clear.
 var flatteners = sync.Pool{New: func() any {
-	return &flattener{known: make(map[identity]struct{}, 48), raw: make(map[string]string, 48)}
+	return &flattener{known: make(map[identity]struct{}, 48), raw: make(map[string]string, 48), names: map[string]name{}}
 }}
 
-func newFlattener(rows int) *flattener {
+func newFlattener(rows []Row) *flattener {
 	f := flatteners.Get().(*flattener)
-	f.rows, f.conflicts = make([]Row, 0, rows), nil
+	f.rows, f.conflicts = rows, nil
 	return f
 }
 
-// maxResting bounds the maps of flatteners that rest.
-const maxResting = 512
+// maxResting bounds the maps of flatteners that rest, and maxName the paths in
+// them, in bytes.
+const maxResting, maxName = 512, 100
 
 func (f *flattener) release() {
 	if len(f.known) > maxResting {
@@ -180,12 +193,26 @@ func (f *flattener) object(m map[string]any) {
 func (f *flattener) member(s string) {
 	length := len(f.path)
 	f.path = append(append(f.path, '.'), s...)
-	if _, there := f.raw[Fold(string(f.path))]; !there {
+	if n := f.name(); f.raw[n.key] == "" {
 		f.derived = true
-		f.emit(true)
+		f.emitAs(n, true)
 		f.derived = false
 	}
 	f.path = f.path[:length]
+}
+
+// name returns the name of the current path.
+func (f *flattener) name() name {
+	if n, ok := f.names[string(f.path)]; ok {
+		return n
+	}
+	path := string(f.path)
+	n := name{raw: catalogcommon.Storable(path)}
+	n.key = Fold(n.raw)
+	if len(path) <= maxName && len(f.names) < maxResting {
+		f.names[path] = n
+	}
+	return n
 }
 
 func (f *flattener) emitAt(path string, v any) {
@@ -194,12 +221,13 @@ func (f *flattener) emitAt(path string, v any) {
 }
 
 // emit adds the row of a scalar at the current path.
-func (f *flattener) emit(v any) {
-	raw := catalogcommon.Storable(string(f.path))
-	key := Fold(raw)
+func (f *flattener) emit(v any) { f.emitAs(f.name(), v) }
+
+func (f *flattener) emitAs(n name, v any) {
+	key := n.key
 	if first, there := f.raw[key]; !there {
-		f.raw[key] = raw
-	} else if first != raw && !slices.Contains(f.conflicts, key) {
+		f.raw[key] = n.raw
+	} else if first != n.raw && !slices.Contains(f.conflicts, key) {
 		f.conflicts = append(f.conflicts, key)
 	}
 	if TooLong(key) {

@@ -30,11 +30,24 @@ type Link struct {
 // It does not validate the entity; a reference that cannot be read, or a field
 // of another shape, is a *RelationError.
 func (k *Kind) Relations(e catalogcommon.Entity) ([]catalogcommon.Relation, error) {
-	if len(k.links) == 0 {
+	if len(k.links) == 0 || len(e.Spec()) == 0 {
 		return nil, nil
 	}
 	spec, self := e.Spec(), e.Ref()
-	var out []catalogcommon.Relation
+	n := 0
+	for _, l := range k.links {
+		switch v := spec[l.Field].(type) {
+		case nil:
+		case []any:
+			n += len(v)
+		default:
+			n++
+		}
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	out := make([]catalogcommon.Relation, 0, 2*n)
 	for _, l := range k.links {
 		refs, err := references(spec[l.Field])
 		if err != nil {

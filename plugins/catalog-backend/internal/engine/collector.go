@@ -147,11 +147,16 @@ func LocationEntity(location catalogcommon.LocationRef, optional bool) catalogco
 
 // Relation implements [catalognode.Emitter].
 func (c *collector) Relation(r catalogcommon.Relation) {
-	if err := storable([]string{r.Source.String(), r.Target.String()}, r.Type); err != nil {
+	if err := storableRelation(r); err != nil {
 		c.Error(c.location, apierr.Input("a relation %s: %w", r.Type, err))
 		return
 	}
-	c.add(func(e *emitted) { e.relations = append(e.relations, r) })
+	c.add(func(e *emitted) {
+		if e.relations == nil {
+			e.relations = make([]catalogcommon.Relation, 0, 16)
+		}
+		e.relations = append(e.relations, r)
+	})
 }
 
 // Error implements [catalognode.Emitter].
@@ -176,6 +181,19 @@ func storable(refs []string, texts ...string) error {
 		}
 	}
 	return nil
+}
+
+func storableRelation(r catalogcommon.Relation) error {
+	const room = 100 // more than what stands between the parts of a ref, and the default namespace
+	sure := catalogcommon.IsStorable(r.Type)
+	for _, ref := range []catalogcommon.Ref{r.Source, r.Target} {
+		sure = sure && len(ref.Kind)+len(ref.Namespace)+len(ref.Name) <= maxRef-room &&
+			catalogcommon.IsStorable(ref.Kind) && catalogcommon.IsStorable(ref.Namespace) && catalogcommon.IsStorable(ref.Name)
+	}
+	if sure {
+		return nil
+	}
+	return storable([]string{r.Source.String(), r.Target.String()}, r.Type)
 }
 
 // maxKey bounds a refresh key; longer ones are kept by their digest.

@@ -21,6 +21,7 @@ import (
 type follower struct {
 	database  core.DatabaseService
 	terms     *postings.Index
+	room      []row            // for documents
 	fields    map[int64]uint32 // numbers of search keys in the terms, by their ids
 	cursor    int64            // version of the last change that was read
 	gaps      []gap
@@ -352,7 +353,13 @@ func mark(hash string) uint32 {
 // stands for. An entity has its rows in one of two tables.
 func (f *follower) documents(ctx context.Context, condition func(b *sqltext.Builder) string) ([]postings.Document, error) {
 	var documents []postings.Document
-	var found []row
+	found := f.room[:0]
+	defer func() {
+		clear(found)
+		if f.room = found; cap(found) > maxRoom {
+			f.room = nil // let the collector have the rare huge one
+		}
+	}()
 	unknown := map[int64]bool{}
 	add := func(r row) {
 		if _, ok := f.fields[r.key]; !ok {
@@ -401,6 +408,18 @@ func (f *follower) documents(ctx context.Context, condition func(b *sqltext.Buil
 		place[d.ID] = i
 		documents[i].Parents = parents[d.ID]
 	}
+	// The documents share one array for their rows.
+	count, all := make([]int, len(documents)), 0
+	for _, r := range found {
+		if i, ok := place[r.entity]; ok {
+			count[i]++
+			all++
+		}
+	}
+	rows := make([]postings.Row, all)
+	for i, n := range count {
+		documents[i].Rows, rows = rows[:0:n], rows[n:]
+	}
 	for _, r := range found {
 		if i, ok := place[r.entity]; ok {
 			r.Field = f.fields[r.key]
@@ -409,6 +428,9 @@ func (f *follower) documents(ctx context.Context, condition func(b *sqltext.Buil
 	}
 	return documents, nil
 }
+
+// maxRoom bounds the rows that there is room for between two readings.
+const maxRoom = 64 << 10
 
 // row is a search row of an entity, under the id of its key.
 type row struct {

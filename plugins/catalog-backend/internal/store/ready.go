@@ -1,9 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/flytower/flytower/plugins/catalog-backend/internal/behind"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
@@ -28,7 +31,10 @@ type Ready struct {
 func (s *Store) NewUID() string { return s.uid() }
 
 // relationsPlace stands for the relations until they are known.
-const relationsPlace = "(the relations of the final form stand here)"
+const (
+	relationsPlace       = "(the relations of the final form stand here)"
+	quotedRelationsPlace = `"` + relationsPlace + `"`
+)
 
 // MakeReady brings a result into the form in which it is stored. The result
 // must be one of an entity that is not there yet, and r.Entity what
@@ -40,48 +46,87 @@ func (s *Store) MakeReady(ctx context.Context, r Result) (*Ready, error) {
 	if e == nil || !r.OK || r.Errors != "" || len(r.Deferred) > 0 || len(r.Keys) > 0 || !r.Next.IsZero() || !plainEntity(e, r.Work.UID) || rejectsURL(e) {
 		return nil, nil
 	}
-	found, conflicts := entitysearch.Rows(e)
-	if len(conflicts) > 0 {
+	room := readyRooms.Get().(*readyRoom)
+	defer room.release()
+	var conflicts []string
+	if room.found, conflicts = entitysearch.AppendRows(room.found, e); len(conflicts) > 0 {
 		return nil, nil
 	}
-	ids, err := s.searchKeys(ctx, found)
-	if err != nil {
+	var err error
+	if room.keys, err = s.searchKeys(ctx, room.keys, room.found); err != nil {
 		return nil, err
 	}
-	out := &Ready{uid: r.Work.UID, hash: r.Hash, cache: r.Cache, relations: make([]link, 0, len(r.Relations))}
-	rows := make([]behind.Row, 0, len(found))
-	for _, row := range found {
+	for i, row := range room.found {
 		if strings.HasPrefix(row.Key, entitysearch.RelationPrefix) {
 			return nil, nil // a field that looks like a relation
 		}
 		if !row.Derived {
-			rows = append(rows, behindRow(row, ids[row.Key]))
+			room.rows = append(room.rows, behindRow(row, room.keys[i]))
 		}
 	}
-	out.rows = string(behind.Append(nil, rows))
-	known := make(map[link]bool, len(r.Relations))
-	for _, l := range r.related() {
-		if !known[l] {
-			known[l] = true
-			out.relations = append(out.relations, l)
-		}
-	}
+	out := &Ready{uid: r.Work.UID, hash: r.Hash, cache: r.Cache, relations: distinctLinks(r.related())}
+	room.text = behind.Append(room.text[:0], room.rows)
+	out.rows = string(room.text)
 	e.SetMetadata("etag", etagPlace)
 	e["relations"] = relationsPlace
-	text := string(e.AppendJSONIn(make([]byte, 0, len(r.Processed)+200), catalogcommon.KeyOrder(r.Processed)))
+	room.text = e.AppendJSONIn(room.text[:0], catalogcommon.KeyOrder(r.Processed))
+	text := room.text
 	var once1, once2 bool
 	out.etagAt, once1 = onlyPlace(text, etagPlace)
-	out.relationsAt, once2 = onlyPlace(text, `"`+relationsPlace+`"`)
+	out.relationsAt, once2 = onlyPlace(text, quotedRelationsPlace)
 	if !once1 || !once2 || out.etagAt > out.relationsAt {
 		return nil, nil // somebody wrote the very same words
 	}
-	out.text = text[:out.relationsAt] + text[out.relationsAt+len(relationsPlace)+2:]
+	out.text = string(slices.Delete(text, out.relationsAt, out.relationsAt+len(quotedRelationsPlace)))
 	return out, nil
 }
 
-func onlyPlace(text, part string) (at int, once bool) {
-	at = strings.Index(text, part)
-	return at, at >= 0 && !strings.Contains(text[at+1:], part)
+// readyRoom is room for what MakeReady works with, of one entity after the
+// other.
+type readyRoom struct {
+	found []entitysearch.Row
+	keys  []int64
+	rows  []behind.Row
+	text  []byte
+}
+
+var readyRooms = sync.Pool{New: func() any { return new(readyRoom) }}
+
+func (r *readyRoom) release() {
+	if cap(r.text) > 1<<20 || cap(r.found) > 1<<12 {
+		return // let the collector have the rare huge one
+	}
+	clear(r.found)
+	clear(r.rows)
+	r.found, r.keys, r.rows, r.text = r.found[:0], r.keys[:0], r.rows[:0], r.text[:0]
+	readyRooms.Put(r)
+}
+
+// distinctLinks returns each of the links once.
+func distinctLinks(links []link) []link {
+	const few = 32 // a look at them all is faster than a map
+	out := make([]link, 0, len(links))
+	if len(links) <= few {
+		for _, l := range links {
+			if !slices.Contains(out, l) {
+				out = append(out, l)
+			}
+		}
+		return out
+	}
+	known := make(map[link]bool, len(links))
+	for _, l := range links {
+		if !known[l] {
+			known[l] = true
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func onlyPlace(text []byte, part string) (at int, once bool) {
+	at = bytes.Index(text, []byte(part))
+	return at, at >= 0 && !bytes.Contains(text[at+1:], []byte(part))
 }
 
 // plainEntity reports whether an entity has nothing of what its final form
@@ -104,26 +149,28 @@ func rejectsURL(e catalogcommon.Entity) bool {
 	return false
 }
 
-// searchKeys returns the ids of the keys of rows, and makes those that are new.
-func (s *Store) searchKeys(ctx context.Context, rows []entitysearch.Row) (map[string]int64, error) {
-	ids := make(map[string]int64, len(rows))
+// searchKeys appends the ids of the keys of rows, and makes those that are new.
+func (s *Store) searchKeys(ctx context.Context, ids []int64, rows []entitysearch.Row) ([]int64, error) {
 	missing := false
 	s.mu.Lock()
 	for _, r := range rows {
-		if id, ok := s.keys[r.Key]; ok || r.Derived {
-			ids[r.Key] = id
-		} else {
-			missing = true
-		}
+		id, ok := s.keys[r.Key]
+		ids = append(ids, id)
+		missing = missing || !ok && !r.Derived
 	}
 	s.mu.Unlock()
 	if !missing {
 		return ids, nil
 	}
+	var known map[string]int64
 	err := s.transaction(ctx, func(t *tx) (err error) {
-		ids, err = t.keyIDs([]final{{rows: rows}})
+		known, err = t.keyIDs([]final{{rows: rows}})
 		return err
 	})
+	ids = ids[:len(ids)-len(rows)]
+	for _, r := range rows {
+		ids = append(ids, known[r.Key])
+	}
 	return ids, err
 }
 
@@ -148,24 +195,29 @@ type readyFinal struct {
 
 // complete makes the final form. keys has the ids of the keys of relations.
 func (r *Ready) complete(relations []catalogcommon.EntityRelation, keys map[string]int64) readyFinal {
+	room := readyRooms.Get().(*readyRoom)
+	defer room.release()
+	text := room.text
 	relations = catalogcommon.SortRelations(relations)
 	found, conflicts := entitysearch.RelationRows(relations)
 	out := readyFinal{rows: r.rows, doubtful: len(conflicts) > 0}
 	if len(found) > 0 {
-		rows := make([]behind.Row, len(found))
-		for i, row := range found {
-			rows[i] = behindRow(row, keys[row.Key])
+		for _, row := range found {
+			room.rows = append(room.rows, behindRow(row, keys[row.Key]))
 		}
 		// Every entity has rows, so there is something before the comma.
-		out.rows = r.rows[:len(r.rows)-1] + "," + string(behind.Append(nil, rows)[1:])
+		text = append(append(text, r.rows[:len(r.rows)-1]...), ',')
+		at := len(text)
+		text = behind.Append(text, room.rows)
+		out.rows = string(slices.Delete(text, at, at+1)) // its bracket
 	}
-	text := make([]byte, 0, len(r.text)+80*len(relations)+2)
-	text = append(text, r.text[:r.relationsAt]...)
+	text = append(text[:0], r.text[:r.relationsAt]...)
 	text = catalogcommon.AppendRelations(text, relations)
 	text = append(text, r.text[r.relationsAt:]...)
 	out.hash = catalogcommon.HashJSON(text)
 	copy(text[r.etagAt:], out.hash)
 	out.text = string(text)
+	room.text = text
 	return out
 }
 

@@ -28,6 +28,7 @@ type spool struct {
 	file  *os.File
 	out   *bufio.Writer
 	head  []byte
+	part  []byte // room for Ready.appendTo
 }
 
 const (
@@ -77,7 +78,7 @@ func (s *spool) add(d Deferred) error {
 	for _, part := range []string{d.Ref, d.Hash, d.LocationKey} {
 		s.head = append(binary.AppendUvarint(s.head, uint64(len(part))), part...)
 	}
-	s.head = d.Ready.appendTo(s.head)
+	s.head, s.part = d.Ready.appendTo(s.head, s.part)
 	s.head = binary.AppendUvarint(s.head, uint64(len(d.Body)))
 	if d.Ready != nil {
 		s.ready = append(s.ready, make([]bool, s.count-len(s.ready))...)
@@ -206,12 +207,13 @@ func (r *spoolReader) deferred(want parts) (d Deferred) {
 }
 
 // appendTo appends what a spool keeps; nothing but a zero of nil. The length of
-// all goes first, and then the relations, so that the rest can be skipped.
-func (r *Ready) appendTo(dst []byte) []byte {
+// all goes first, and then the relations, so that the rest can be skipped. It
+// works in room, which it returns for the next time.
+func (r *Ready) appendTo(dst, room []byte) (all, again []byte) {
 	if r == nil {
-		return append(dst, 0)
+		return append(dst, 0), room
 	}
-	var out []byte
+	out := room[:0]
 	texts := func(parts ...string) {
 		for _, part := range parts {
 			out = append(binary.AppendUvarint(out, uint64(len(part))), part...)
@@ -225,7 +227,7 @@ func (r *Ready) appendTo(dst []byte) []byte {
 	out = out[:0]
 	texts(r.uid, r.hash, r.cache, r.text, r.rows)
 	out = binary.AppendUvarint(binary.AppendUvarint(out, uint64(r.etagAt)), uint64(r.relationsAt))
-	return append(binary.AppendUvarint(dst, uint64(len(out))), out...)
+	return append(binary.AppendUvarint(dst, uint64(len(out))), out...), out
 }
 
 func (r *spoolReader) ready(want parts) *Ready {
@@ -233,21 +235,39 @@ func (r *spoolReader) ready(want parts) *Ready {
 		return nil
 	}
 	var out Ready
-	if size := r.number(); want != relations && want != everything {
-		r.skip(size)
-	} else {
-		out.relations = make([]link, r.number())
+	if p := (spooledPart{r.text(want == relations || want == everything)}); p.rest != "" {
+		out.relations = make([]link, min(p.number(), uint64(len(p.rest))))
 		for i := range out.relations {
-			out.relations[i] = link{r.text(true), r.text(true), r.text(true)}
+			out.relations[i] = link{p.text(), p.text(), p.text()}
 		}
 	}
-	if size := r.number(); want != everything {
-		r.skip(size)
-	} else {
-		out.uid, out.hash, out.cache, out.text, out.rows = r.text(true), r.text(true), r.text(true), r.text(true), r.text(true)
-		out.etagAt, out.relationsAt = int(r.number()), int(r.number())
+	if p := (spooledPart{r.text(want == everything)}); p.rest != "" {
+		out.uid, out.hash, out.cache, out.text, out.rows = p.text(), p.text(), p.text(), p.text(), p.text()
+		out.etagAt, out.relationsAt = int(p.number()), int(p.number())
 	}
 	return &out
+}
+
+// spooledPart is what is left of a part that was read as a whole.
+type spooledPart struct{ rest string }
+
+func (p *spooledPart) number() uint64 {
+	var n uint64
+	for i := 0; i < len(p.rest); i++ {
+		c := p.rest[i]
+		if n |= uint64(c&0x7f) << (7 * i); c < 0x80 {
+			p.rest = p.rest[i+1:]
+			return n
+		}
+	}
+	return 0
+}
+
+func (p *spooledPart) text() string {
+	n := min(p.number(), uint64(len(p.rest)))
+	text := p.rest[:n]
+	p.rest = p.rest[n:]
+	return text
 }
 
 func (s *spool) close() error {
