@@ -73,52 +73,100 @@ func (c connection) ApplyFull(ctx context.Context, entities iter.Seq2[catalognod
 const window = 256
 
 // prepareAll prepares what the sequence yields, on all processors, and keeps
-// its order. early, if not nil, processes it, too.
+// its order. early, if not nil, processes it, too. While a window is prepared,
+// the next one is read and the one before is passed on.
 func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error], early *earlyRun) iter.Seq2[store.Deferred, error] {
-	type outcome struct {
-		store.Deferred
-		err error
-	}
 	return func(yield func(store.Deferred, error) bool) {
-		part := make([]catalognode.DeferredEntity, 0, window)
-		done := make([]outcome, window)
-		// flush yields what is in the window.
+		next := newPrepared()
+		var under *preparedWindow // under way
+		defer func() {
+			if under != nil {
+				<-under.ready
+			}
+		}()
+		// flush starts with the next window, and yields the one before.
 		flush := func() bool {
-			workers := min(runtime.GOMAXPROCS(0), len(part))
-			process, end := early.window(len(part))
-			var wg sync.WaitGroup
-			for w := range workers {
-				wg.Go(func() {
-					for i := w; i < len(part); i += workers {
-						var entity catalogcommon.Entity
-						if done[i].Deferred, entity, done[i].err = prepared(part[i]); done[i].err == nil {
-							process(&done[i].Deferred, entity)
-						}
-					}
-				})
+			before := under
+			if before != nil {
+				<-before.ready
 			}
-			wg.Wait()
-			end()
-			for i := range part {
-				if !yield(done[i].Deferred, done[i].err) || done[i].err != nil {
-					return false
-				}
+			under = next
+			under.start(early)
+			if before == nil {
+				next = newPrepared()
+				return true
 			}
-			clear(part)
-			part = part[:0]
-			return true
+			next = before
+			return before.pass(yield)
 		}
 		for d, err := range entities {
 			if err != nil {
+				// What came before is of no use without the rest.
 				yield(store.Deferred{}, err)
 				return
 			}
-			if part = append(part, d); len(part) == window && !flush() {
+			if next.part = append(next.part, d); len(next.part) == window && !flush() {
 				return
 			}
 		}
-		flush()
+		if (len(next.part) == 0 || flush()) && under != nil {
+			<-under.ready
+			under.pass(yield)
+		}
 	}
+}
+
+// preparedWindow is entities that are prepared at the same time.
+type preparedWindow struct {
+	part  []catalognode.DeferredEntity
+	done  []preparedEntity
+	ready chan struct{} // closed when all are done
+}
+
+type preparedEntity struct {
+	store.Deferred
+	err error
+}
+
+func newPrepared() *preparedWindow {
+	return &preparedWindow{part: make([]catalognode.DeferredEntity, 0, window), done: make([]preparedEntity, window)}
+}
+
+// start prepares what is in the window, on all processors.
+func (w *preparedWindow) start(early *earlyRun) {
+	w.ready = make(chan struct{})
+	workers := min(runtime.GOMAXPROCS(0), len(w.part))
+	process, end := early.window(len(w.part))
+	var working sync.WaitGroup
+	for n := range workers {
+		working.Go(func() {
+			for i := n; i < len(w.part); i += workers {
+				var entity catalogcommon.Entity
+				d := &w.done[i]
+				if d.Deferred, entity, d.err = prepared(w.part[i]); d.err == nil {
+					process(&d.Deferred, entity)
+				}
+			}
+		})
+	}
+	go func() { // prepareAll waits for it
+		working.Wait()
+		end()
+		close(w.ready)
+	}()
+}
+
+// pass yields what is ready, up to an error, and empties the window.
+func (w *preparedWindow) pass(yield func(store.Deferred, error) bool) bool {
+	for i := range w.part {
+		if !yield(w.done[i].Deferred, w.done[i].err) || w.done[i].err != nil {
+			return false
+		}
+	}
+	clear(w.part)
+	clear(w.done)
+	w.part = w.part[:0]
+	return true
 }
 
 // maxInteractive is how many entities a delta may have that somebody may wait
