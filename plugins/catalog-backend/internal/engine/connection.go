@@ -81,14 +81,14 @@ func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error], early *ea
 		var under *preparedWindow // under way
 		defer func() {
 			if under != nil {
-				<-under.ready
+				under.working.Wait()
 			}
 		}()
 		// flush starts with the next window, and yields the one before.
 		flush := func() bool {
 			before := under
 			if before != nil {
-				<-before.ready
+				before.working.Wait()
 			}
 			under = next
 			under.start(early)
@@ -110,7 +110,7 @@ func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error], early *ea
 			}
 		}
 		if (len(next.part) == 0 || flush()) && under != nil {
-			<-under.ready
+			under.working.Wait()
 			under.pass(yield)
 		}
 	}
@@ -118,9 +118,9 @@ func prepareAll(entities iter.Seq2[catalognode.DeferredEntity, error], early *ea
 
 // preparedWindow is entities that are prepared at the same time.
 type preparedWindow struct {
-	part  []catalognode.DeferredEntity
-	done  []preparedEntity
-	ready chan struct{} // closed when all are done
+	part    []catalognode.DeferredEntity
+	done    []preparedEntity
+	working sync.WaitGroup
 }
 
 type preparedEntity struct {
@@ -134,26 +134,24 @@ func newPrepared() *preparedWindow {
 
 // start prepares what is in the window, on all processors.
 func (w *preparedWindow) start(early *earlyRun) {
-	w.ready = make(chan struct{})
 	workers := min(runtime.GOMAXPROCS(0), len(w.part))
 	process, end := early.window(len(w.part))
-	var working sync.WaitGroup
-	for n := range workers {
-		working.Go(func() {
-			for i := n; i < len(w.part); i += workers {
-				var entity catalogcommon.Entity
-				d := &w.done[i]
-				if d.Deferred, entity, d.err = prepared(w.part[i]); d.err == nil {
-					process(&d.Deferred, entity)
+	w.working.Go(func() {
+		defer end()
+		var parts sync.WaitGroup
+		defer parts.Wait()
+		for n := range workers {
+			parts.Go(func() {
+				for i := n; i < len(w.part); i += workers {
+					var entity catalogcommon.Entity
+					d := &w.done[i]
+					if d.Deferred, entity, d.err = prepared(w.part[i]); d.err == nil {
+						process(&d.Deferred, entity)
+					}
 				}
-			}
-		})
-	}
-	go func() { // prepareAll waits for it
-		working.Wait()
-		end()
-		close(w.ready)
-	}()
+			})
+		}
+	})
 }
 
 // pass yields what is ready, up to an error, and empties the window.
