@@ -2,13 +2,7 @@
 
 package spread
 
-import (
-	"errors"
-	"os"
-)
+import "os"
 
-// Subfolders asks the file system to keep the subfolders of a folder apart.
-func Subfolders(string) error { return errors.ErrUnsupported }
-
-// TempDir returns the folder of all temporary files.
-func TempDir(string) string { return os.TempDir() }
+// MkdirAll is [os.MkdirAll].
+func MkdirAll(dir string, perm os.FileMode) error { return os.MkdirAll(dir, perm) }

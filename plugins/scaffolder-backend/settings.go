@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/flytower/flytower/core"
-	"github.com/flytower/flytower/internal/spread"
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/sealed"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
@@ -38,16 +37,12 @@ type settings struct {
 }
 
 func readSettings(c core.Config) (s settings, err error) {
-	if s.workDir, err = c.StringOr("backend.workingDirectory", ""); err != nil {
+	if s.workDir, err = c.StringOr("backend.workingDirectory", os.TempDir()); err != nil {
 		return s, err
-	}
-	if s.workDir == "" {
-		s.workDir = spread.TempDir("flytower-scaffolder")
 	}
 	if err := writable(s.workDir); err != nil {
 		return s, &core.ConfigError{Key: c.Path("backend.workingDirectory"), Position: c.Position("backend.workingDirectory"), Problem: "is no folder that can be written to", Err: err}
 	}
-	_ = spread.Subfolders(s.workDir) // as well as its file system knows how
 	if s.concurrency, err = c.IntOr("scaffolder.concurrentTasksLimit", 10); err != nil {
 		return s, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/flytower/flytower/apierr"
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/redact"
+	"github.com/flytower/flytower/internal/spread"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/registry"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/templating"
@@ -165,7 +166,7 @@ func (r *Runner) Execute(ctx, work context.Context, run *Run) (output *template.
 			return nil, fmt.Errorf("empty the workspace: %w", err)
 		}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := spread.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the workspace: %w", err)
 	}
 	if x.workspace, err = os.OpenRoot(dir); err != nil {

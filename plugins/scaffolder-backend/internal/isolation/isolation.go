@@ -29,6 +29,7 @@ import (
 	"github.com/flytower/flytower/core"
 	"github.com/flytower/flytower/internal/ownprocess"
 	"github.com/flytower/flytower/internal/redact"
+	"github.com/flytower/flytower/internal/spread"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/engine"
 	"github.com/flytower/flytower/plugins/scaffolder-backend/internal/tasks"
 	scaffoldercommon "github.com/flytower/flytower/plugins/scaffolder-common"
@@ -184,7 +185,7 @@ func (r *Runner) folder(run *engine.Run) (string, error) {
 		}
 	}
 	for _, name := range []string{dir, filepath.Join(dir, "tmp")} {
-		if err := os.MkdirAll(name, 0o700); err != nil {
+		if err := spread.MkdirAll(name, 0o700); err != nil {
 			return "", fmt.Errorf("make the folder of the task: %w", err)
 		}
 	}
