@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,13 +52,12 @@ func prepare(nursery string) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: nursery, Err: err}
 	}
-	folder := os.NewFile(uintptr(fd), nursery)
-	defer folder.Close()
-	info, err := folder.Stat()
-	if err != nil {
-		return err
+	defer unix.Close(fd)
+	var status unix.Stat_t
+	if err := unix.Fstat(fd, &status); err != nil {
+		return &os.PathError{Op: "stat", Path: nursery, Err: err}
 	}
-	if status, ok := info.Sys().(*syscall.Stat_t); !ok || int(status.Uid) != os.Geteuid() || info.Mode().Perm()&0o077 != 0 {
+	if int(status.Uid) != os.Geteuid() || status.Mode&0o077 != 0 {
 		return fmt.Errorf("%s is not a folder of this user alone", nursery)
 	}
 	flags, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)

@@ -3,6 +3,7 @@ package kinds
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	catalogcommon "github.com/flytower/flytower/plugins/catalog-common"
 )
@@ -30,29 +31,17 @@ type Link struct {
 // It does not validate the entity; a reference that cannot be read, or a field
 // of another shape, is a *RelationError.
 func (k *Kind) Relations(e catalogcommon.Entity) ([]catalogcommon.Relation, error) {
-	if len(k.links) == 0 || len(e.Spec()) == 0 {
+	if len(k.links) == 0 {
 		return nil, nil
 	}
 	spec, self := e.Spec(), e.Ref()
-	n := 0
-	for _, l := range k.links {
-		switch v := spec[l.Field].(type) {
-		case nil:
-		case []any:
-			n += len(v)
-		default:
-			n++
-		}
-	}
-	if n == 0 {
-		return nil, nil
-	}
-	out := make([]catalogcommon.Relation, 0, 2*n)
+	var out []catalogcommon.Relation
 	for _, l := range k.links {
 		refs, err := references(spec[l.Field])
 		if err != nil {
 			return nil, &RelationError{Field: "spec." + l.Field, Err: err}
 		}
+		out = slices.Grow(out, 2*len(refs))
 		for _, ref := range refs {
 			target, err := catalogcommon.RefFromValue(ref, catalogcommon.RefDefaults{Kind: l.DefaultKind, Namespace: self.Namespace})
 			if err != nil {

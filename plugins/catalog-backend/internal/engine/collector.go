@@ -183,6 +183,8 @@ func storable(refs []string, texts ...string) error {
 	return nil
 }
 
+// storableRelation is storable for a relation. It makes no texts of refs that
+// are fine for sure: entities have many.
 func storableRelation(r catalogcommon.Relation) error {
 	const room = 100 // more than what stands between the parts of a ref, and the default namespace
 	sure := catalogcommon.IsStorable(r.Type)

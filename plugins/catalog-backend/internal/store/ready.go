@@ -64,7 +64,13 @@ func (s *Store) MakeReady(ctx context.Context, r Result) (*Ready, error) {
 			room.rows = append(room.rows, behindRow(row, room.keys[i]))
 		}
 	}
-	out := &Ready{uid: r.Work.UID, hash: r.Hash, cache: r.Cache, relations: distinctLinks(r.related())}
+	out := &Ready{uid: r.Work.UID, hash: r.Hash, cache: r.Cache, relations: make([]link, 0, len(r.Relations))}
+	for _, l := range r.related() {
+		if !room.known[l] {
+			room.known[l] = true
+			out.relations = append(out.relations, l)
+		}
+	}
 	room.text = behind.Append(room.text[:0], room.rows)
 	out.rows = string(room.text)
 	e.SetMetadata("etag", etagPlace)
@@ -81,47 +87,27 @@ func (s *Store) MakeReady(ctx context.Context, r Result) (*Ready, error) {
 	return out, nil
 }
 
-// readyRoom is room for what MakeReady works with, of one entity after the
-// other.
+// readyRoom is room for what MakeReady and complete work with, of one entity
+// after the other.
 type readyRoom struct {
 	found []entitysearch.Row
 	keys  []int64
 	rows  []behind.Row
 	text  []byte
+	known map[link]bool // relations
 }
 
-var readyRooms = sync.Pool{New: func() any { return new(readyRoom) }}
+var readyRooms = sync.Pool{New: func() any { return &readyRoom{known: map[link]bool{}} }}
 
 func (r *readyRoom) release() {
-	if cap(r.text) > 1<<20 || cap(r.found) > 1<<12 {
+	if cap(r.text) > 1<<20 || cap(r.found) > 1<<12 || len(r.known) > 1<<12 {
 		return // let the collector have the rare huge one
 	}
 	clear(r.found)
 	clear(r.rows)
+	clear(r.known)
 	r.found, r.keys, r.rows, r.text = r.found[:0], r.keys[:0], r.rows[:0], r.text[:0]
 	readyRooms.Put(r)
-}
-
-// distinctLinks returns each of the links once.
-func distinctLinks(links []link) []link {
-	const few = 32 // a look at them all is faster than a map
-	out := make([]link, 0, len(links))
-	if len(links) <= few {
-		for _, l := range links {
-			if !slices.Contains(out, l) {
-				out = append(out, l)
-			}
-		}
-		return out
-	}
-	known := make(map[link]bool, len(links))
-	for _, l := range links {
-		if !known[l] {
-			known[l] = true
-			out = append(out, l)
-		}
-	}
-	return out
 }
 
 func onlyPlace(text []byte, part string) (at int, once bool) {

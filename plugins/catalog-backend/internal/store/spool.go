@@ -252,15 +252,9 @@ func (r *spoolReader) ready(want parts) *Ready {
 type spooledPart struct{ rest string }
 
 func (p *spooledPart) number() uint64 {
-	var n uint64
-	for i := 0; i < len(p.rest); i++ {
-		c := p.rest[i]
-		if n |= uint64(c&0x7f) << (7 * i); c < 0x80 {
-			p.rest = p.rest[i+1:]
-			return n
-		}
-	}
-	return 0
+	n, size := binary.Uvarint([]byte(p.rest[:min(len(p.rest), binary.MaxVarintLen64)]))
+	p.rest = p.rest[max(size, 0):]
+	return n
 }
 
 func (p *spooledPart) text() string {

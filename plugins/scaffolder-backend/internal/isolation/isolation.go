@@ -184,10 +184,12 @@ func (r *Runner) folder(run *engine.Run) (string, error) {
 			return "", fmt.Errorf("empty the folder of the task: %w", err)
 		}
 	}
-	for _, name := range []string{dir, filepath.Join(dir, "tmp")} {
-		if err := spread.MkdirAll(name, 0o700); err != nil {
-			return "", fmt.Errorf("make the folder of the task: %w", err)
-		}
+	err := spread.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(dir, "tmp"), 0o700)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make the folder of the task: %w", err)
 	}
 	return dir, r.give(dir)
 }
